@@ -1,0 +1,19 @@
+"""Layer-Aware Task Arithmetic and the baselines it is compared with: weights in, weights out.
+
+Paper: Chen et al., "Layer-Aware Task Arithmetic: Disentangling Task-Specific and Instruction-Following
+Knowledge", arXiv 2502.20186. The library knows nothing of configs, experiment tracking or evaluation.
+
+Notation (used in code, configs and tables alike):
+
+===================  ==================================================================================
+``base``             θ_base, the raw pretrained model
+``pre``              θ_pre, the instruction-tuned model that every expert was fine-tuned from
+``experts[t]``       θ_ft,t, the model fine-tuned on task t
+``task_vector``      τ_t = θ_ft,t − θ_pre
+``instruction_vector``  τ_instr = θ_pre − θ_base
+``complex_vector``   τ_comp,t = θ_ft,t − θ_base
+``similarity_LT``    s_t[l] = cos(τ_comp,t[l], τ_instr[l]), L layers × T tasks
+``weights_LT``       w_t[l], the layer weights that a schedule makes of the similarities
+``lam``              λ, the scaling coefficient: θ = θ_pre + λ·D, D = Σ_t w_t·τ_t for LATA
+===================  ==================================================================================
+"""

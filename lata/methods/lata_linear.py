@@ -1,0 +1,52 @@
+"""LATA, Linear-Drop-by-Rank (Chen et al., arXiv 2502.20186): the schedule of task learning on Gemma-2-9b.
+
+D = Σ_t w_t[l] · τ_t[l] with w = floor + (ceiling − floor) · r / (L−1), r the rank of layer l by similarity to
+the instruction vector, the most similar first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lata import weighting
+from lata.methods import Interval, register
+from lata.methods.ta import weighted_sum
+
+if TYPE_CHECKING:
+    from lata.methods import TaskVectors, TensorDict
+    from lata.similarity import Similarity
+
+
+@register(
+    paper="https://arxiv.org/abs/2502.20186",
+    equation="D = Σ_t w_t ⊙ τ_t, w = r / (L−1)",
+    floor=Interval(0, 1),
+    ceiling=Interval(0, 1),
+)
+def lata_linear(
+    task_vectors: TaskVectors, similarity: Similarity, *, floor: float = 0.0, ceiling: float = 1.0
+) -> TensorDict:
+    """The sum of the task vectors, each layer weighted linearly by its rank.
+
+    Args:
+        task_vectors: task → parameter name → τ_t, fp32.
+        similarity: of the same experts.
+        floor: weight of the most instruction-like layer.
+        ceiling: weight of the least instruction-like layer.
+    """
+    return layer_weighted_sum(task_vectors, similarity, weighting.linear, floor, ceiling)
+
+
+def layer_weighted_sum(
+    task_vectors: TaskVectors,
+    similarity: Similarity,
+    schedule: weighting.Schedule,
+    floor: float,
+    ceiling: float,
+) -> TensorDict:
+    """Σ_t w_t ⊙ τ_t with the weights that `schedule` makes of each task's similarities."""
+    weights = {
+        task: similarity.parameter_weights(weighting.weights(similarity.of(task), schedule, floor, ceiling))
+        for task in task_vectors
+    }
+    return weighted_sum(task_vectors, weights)

@@ -1,0 +1,31 @@
+"""Control: LATA's weights with the ranks turned round (of this project, not the paper).
+
+The most instruction-like layers take the full weight and the most task-specific ones take none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lata import weighting
+from lata.methods import OneOf, register
+from lata.methods.ta import weighted_sum
+
+if TYPE_CHECKING:
+    from lata.methods import TaskVectors, TensorDict
+    from lata.similarity import Similarity
+
+
+@register(
+    paper="",
+    equation="D = Σ_t w_t[r → L−1−r] ⊙ τ_t",
+    of=OneOf(tuple(weighting.RANK_SCHEDULES)),
+)
+def lata_reversed(task_vectors: TaskVectors, similarity: Similarity, *, of: str = "lata_linear") -> TensorDict:
+    """The sum of the task vectors with the layer weights of `of` in reversed order of similarity."""
+    weights = {}
+    for task in task_vectors:
+        similarity_L = similarity.of(task)
+        weights_L = weighting.weights(similarity_L, weighting.RANK_SCHEDULES[of])
+        weights[task] = similarity.parameter_weights(weighting.reversed_by_rank(weights_L, similarity_L))
+    return weighted_sum(task_vectors, weights)

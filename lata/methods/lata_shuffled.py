@@ -1,0 +1,33 @@
+"""Control: LATA's weights on the wrong layers, by one seeded permutation a task (of this project, not the paper).
+
+If LATA gains because it finds the right layers, the same weights elsewhere must do worse.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lata import weighting
+from lata.methods import OneOf, register
+from lata.methods.ta import weighted_sum
+
+if TYPE_CHECKING:
+    from lata.methods import TaskVectors, TensorDict
+    from lata.similarity import Similarity
+
+
+@register(
+    paper="",
+    equation="D = Σ_t w_t[π_t(l)] ⊙ τ_t[l]",
+    of=OneOf(tuple(weighting.RANK_SCHEDULES)),
+)
+def lata_shuffled(
+    task_vectors: TaskVectors, similarity: Similarity, *, seed: int = 0, of: str = "lata_linear"
+) -> TensorDict:
+    """The sum of the task vectors with the layer weights of `of`, permuted over layers."""
+    weights = {}
+    for task in task_vectors:
+        similarity_L = similarity.of(task)
+        weights_L = weighting.weights(similarity_L, weighting.RANK_SCHEDULES[of])
+        weights[task] = similarity.parameter_weights(weighting.shuffled(weights_L, similarity_L, seed, task))
+    return weighted_sum(task_vectors, weights)

@@ -1,0 +1,42 @@
+"""Control: Task Arithmetic that moves exactly as far from θ_pre as LATA does (of this project, not the paper).
+
+LATA's weights are at most 1, so at one λ its merge usually moves less far than TA's; better perplexity could
+come from that alone. Here D = (‖Σ_t w_t ⊙ τ_t‖ / ‖Σ_t τ_t‖) Σ_t τ_t, the norms in fp64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lata.methods import OneOf, register
+from lata.methods.lata_linear import layer_weighted_sum
+from lata.methods.ta import ta
+from lata.weighting import RANK_SCHEDULES
+
+if TYPE_CHECKING:
+    from lata.methods import TaskVectors, TensorDict
+    from lata.similarity import Similarity
+
+
+@register(
+    paper="",
+    equation="D = (‖Σ_t w_t ⊙ τ_t‖ / ‖Σ_t τ_t‖) Σ_t τ_t",
+    match=OneOf(tuple(RANK_SCHEDULES)),
+)
+def ta_norm_matched(task_vectors: TaskVectors, similarity: Similarity, *, match: str = "lata_linear") -> TensorDict:
+    """The sum of the task vectors, scaled to the norm of the direction of `match`.
+
+    Raises:
+        ValueError: the task vectors add up to zero, so no scale gives them a length.
+    """
+    plain = ta(task_vectors)
+    length = norm(plain)
+    if length == 0.0:
+        raise ValueError("ta_norm_matched: the task vectors add up to zero and cannot be scaled to any length")
+    target = norm(layer_weighted_sum(task_vectors, similarity, RANK_SCHEDULES[match], floor=0.0, ceiling=1.0))
+    return {name: tensor * (target / length) for name, tensor in plain.items()}
+
+
+def norm(tensors: TensorDict) -> float:
+    """Euclidean norm over all parameters, in fp64."""
+    return float(sum(float(tensor.double().square().sum()) for tensor in tensors.values()) ** 0.5)

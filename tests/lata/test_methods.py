@@ -1,0 +1,299 @@
+"""Every method: a case by hand, its edges, and agreement with an independent implementation (`naive`)."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from pathlib import Path
+
+import naive
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from lata import masks
+from lata.merge import Family
+from lata.methods import get, methods
+from lata.methods.ties import ties
+from lata.similarity import Similarity
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
+
+
+def vectors(**tasks: list[float]) -> dict[str, dict[str, torch.Tensor]]:
+    return {task: {"layers.0.w": torch.tensor(values)} for task, values in tasks.items()}
+
+
+def direction(name: str, task_vectors: dict, similarity: Similarity | None = None, **parameters: object) -> dict:
+    method = get(name)
+    return method.direction(task_vectors, similarity, 0, method.parameters(parameters))
+
+
+def only(result: dict) -> list[float]:
+    return result["layers.0.w"].tolist()
+
+
+def layered(values: dict[str, list[float]], similarity_LT: list[list[float]]) -> tuple[dict, Similarity]:
+    """Task vectors of one element a block, and their similarity."""
+    count = len(similarity_LT)
+    task_vectors = {t: {f"layers.{i}.w": torch.tensor([v]) for i, v in enumerate(row)} for t, row in values.items()}
+    layer_of = {f"layers.{i}.w": str(i) for i in range(count)}
+    layers = tuple(str(i) for i in range(count))
+    return task_vectors, Similarity(layers, tuple(sorted(values)), np.array(similarity_LT), layer_of, "keep")
+
+
+def blocks(result: dict) -> list[float]:
+    return [tensor.item() for tensor in result.values()]
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------
+
+
+def test_ta_adds_the_task_vectors() -> None:
+    assert only(direction("ta", vectors(a=[1.0, -2.0], b=[0.5, 4.0]))) == [1.5, 2.0]
+
+
+def test_ta_half_is_half_of_ta() -> None:
+    assert only(direction("ta_half", vectors(a=[1.0, -2.0], b=[0.5, 4.0]))) == [0.75, 1.0]
+
+
+def test_ties_by_hand() -> None:
+    # d = 5, K = 0.4: ⌊dK⌋ = 2, the (5−2)-th smallest magnitude and above are kept, which are three values.
+    # a: magnitudes 5 4 1 3 2 → kept 5 4 3.   b: magnitudes 1 6 7 2 8 → kept 6 7 8.
+    task_vectors = vectors(a=[5.0, -4.0, 1.0, 3.0, -2.0], b=[-1.0, 6.0, -7.0, -2.0, 8.0])
+    # Sums: 5, 2, −7, 3, 8; means over the values that agree: 5, 6, −7, 3, 8.
+    assert only(direction("ties", task_vectors, density=0.4)) == [5, 6, -7, 3, 8]
+
+
+def test_ties_averages_the_values_that_agree() -> None:
+    assert only(direction("ties", vectors(a=[4.0], b=[2.0], c=[-1.0]), density=1)) == [3]
+
+
+def test_ties_keeps_every_value_that_equals_the_smallest_kept() -> None:
+    task_vectors = vectors(a=[3.0, -2.0, 2.0, 2.0, 1.0, 0.5])
+    assert only(direction("ties", task_vectors, density=0.3)) == [3, -2, 2, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([1.0, 1.0], 2.0),  # the majority of signs is positive: the positive value is chosen
+        ([-1.0, -1.0], -2.0),
+        ([1.0, -1.0], -2.0),  # no majority either: negative
+    ],
+)
+def test_ties_gives_an_exact_zero_sum_the_majority_of_signs(others: list[float], expected: float) -> None:
+    task_vectors = vectors(a=[2.0, *others], b=[-2.0, *others])
+    assert only(direction("ties", task_vectors, density=1))[0] == expected
+
+
+def test_dare_drops_by_the_mask_and_rescales() -> None:
+    values = torch.arange(1.0, 9.0)
+    kept = torch.from_numpy(masks.keep(0, "a", "layers.0.w", 8, 0.75))
+    result = direction("dare", {"a": {"layers.0.w": values}}, drop_rate=0.75)
+    assert only(result) == (values * kept * 4).tolist()
+    assert 0 < kept.sum() < 8
+
+
+def test_dare_without_dropping_is_ta() -> None:
+    task_vectors = vectors(a=[1.0, -2.0], b=[0.5, 4.0])
+    assert only(direction("dare", task_vectors, drop_rate=0)) == only(direction("ta", task_vectors))
+
+
+def test_dare_ties_is_ties_of_what_dare_leaves() -> None:
+    task_vectors = {
+        t: {"layers.0.w": torch.randn(200, generator=torch.Generator().manual_seed(s))} for s, t in enumerate("ab")
+    }
+    dropped = {t: direction("dare", {t: v}) for t, v in task_vectors.items()}
+    torch.testing.assert_close(direction("dare_ties", task_vectors), direction("ties", dropped), rtol=0, atol=0)
+    assert only(direction("dare_ties", task_vectors, drop_rate=0)) == only(direction("ties", task_vectors))
+
+
+# Three blocks; task a ranks them 0, 1, 2 and task b 2, 1, 0 (highest similarity first).
+LAYERED = ({"a": [1.0, 10.0, 100.0], "b": [3.0, 30.0, 300.0]}, [[0.9, 0.7], [0.8, 0.8], [0.7, 0.9]])
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "expected"),
+    [
+        ("lata_linear", {}, [3.0, 20.0, 100.0]),
+        ("lata_linear", {"floor": 0.5}, [0.5 + 3, 7.5 + 22.5, 100 + 150]),
+        ("lata_log", {}, [3.0, 40 * math.log(2) / math.log(3), 100.0]),
+        ("lata_threshold", {"threshold": 0.75}, [3.0, 0.0, 100.0]),
+        ("lata_threshold", {"quantile": 2 / 3}, [3.0, 40.0, 100.0]),
+        ("lata_threshold", {"threshold": -1}, [0.0, 0.0, 0.0]),
+        ("lata_reversed", {}, [1.0, 20.0, 300.0]),
+        ("depth_linear", {}, [0.0, 20.0, 400.0]),
+        ("depth_linear", {"floor": 1, "ceiling": 1}, [4.0, 40.0, 400.0]),
+    ],
+)
+def test_layer_weights_by_hand(name: str, parameters: dict, expected: list[float]) -> None:
+    task_vectors, similarity = layered(*LAYERED)
+    assert blocks(direction(name, task_vectors, similarity, **parameters)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_norm_matched_ta_moves_as_far_as_lata_in_the_direction_of_ta() -> None:
+    task_vectors, similarity = layered(*LAYERED)
+    matched = np.array(blocks(direction("ta_norm_matched", task_vectors, similarity)))
+    lata = np.array(blocks(direction("lata_linear", task_vectors, similarity)))
+    ta = np.array(blocks(direction("ta", task_vectors)))
+    assert np.linalg.norm(matched) == pytest.approx(np.linalg.norm(lata), rel=1e-6)
+    np.testing.assert_allclose(matched / np.linalg.norm(matched), ta / np.linalg.norm(ta), rtol=1e-6)
+
+
+def test_norm_matched_ta_refuses_task_vectors_that_cancel() -> None:
+    task_vectors, similarity = layered({"a": [1.0, -2.0], "b": [-1.0, 2.0]}, [[0.9, 0.8], [0.8, 0.9]])
+    with pytest.raises(ValueError, match="add up to zero"):
+        direction("ta_norm_matched", task_vectors, similarity)
+
+
+def test_shuffled_uses_each_weight_of_lata_once_and_on_other_layers() -> None:
+    values = {"a": [1.0] * 6}
+    task_vectors, similarity = layered(values, [[0.9], [0.8], [0.7], [0.6], [0.5], [0.4]])
+    lata = blocks(direction("lata_linear", task_vectors, similarity))
+    shuffled = blocks(direction("lata_shuffled", task_vectors, similarity))
+    assert sorted(shuffled) == sorted(lata)
+    assert shuffled != lata
+
+
+# --- edges -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in methods() if name != "ta_norm_matched"])
+def test_zero_task_vectors_give_a_zero_direction(name: str) -> None:
+    task_vectors, similarity = layered({"a": [0.0] * 3, "b": [0.0] * 3}, [[0.9, 0.7], [0.8, 0.8], [0.7, 0.9]])
+    assert blocks(direction(name, task_vectors, similarity)) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", list(methods()))
+def test_one_expert_of_one_element_works(name: str) -> None:
+    task_vectors, similarity = layered({"a": [2.0]}, [[0.5]])
+    value = blocks(direction(name, task_vectors, similarity))[0]
+    assert value in {"ta_half": (1.0,), "dare": (0.0, 4.0), "dare_ties": (0.0, 4.0)}.get(name, (2.0,))
+
+
+@pytest.mark.parametrize("name", list(methods()))
+def test_inputs_are_left_as_they_were(name: str, base: dict, pre: dict, experts: dict) -> None:
+    family = Family(pre, experts, base)
+    before = {task: {n: t.clone() for n, t in family.task_vector(task).items()} for task in experts}
+    family.direction(list(experts), name)
+    for task, vector in before.items():
+        torch.testing.assert_close(family.task_vector(task), vector, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", list(methods()))
+def test_the_order_of_experts_and_parameters_does_not_change_a_bit(
+    name: str, base: dict, pre: dict, experts: dict
+) -> None:
+    straight = Family(pre, experts, base).direction(["math", "code", "ua"], name)
+
+    def turned(checkpoint: dict) -> dict:
+        return dict(reversed(checkpoint.items()))
+
+    other = Family(turned(pre), {t: turned(experts[t]) for t in reversed(experts)}, turned(base))
+    torch.testing.assert_close(other.direction(["ua", "code", "math"], name), straight, rtol=0, atol=0)
+
+
+# --- agreement with independent implementations ----------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 3), st.integers(1, 24)),
+        # Few distinct magnitudes, so that ties in magnitude and exact zero sums are common.
+        elements=st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 3.0]),
+    ),
+    st.sampled_from([0.1, 0.2, 0.5, 0.9, 1.0]),
+)
+def test_ties_equals_the_naive_one_bit_for_bit(values_TD: np.ndarray, density: float) -> None:
+    task_vectors = {f"t{i}": {"layers.0.w": torch.from_numpy(row)} for i, row in enumerate(values_TD)}
+    np.testing.assert_array_equal(
+        ties(task_vectors, density=density)["layers.0.w"].numpy(), naive.ties(list(values_TD), density)
+    )
+
+
+def test_ties_trims_all_parameters_as_one_vector(pre: dict, experts: dict) -> None:
+    family = Family(pre, experts)
+    names = sorted(pre)
+    result = family.direction(["math", "code", "ua"], "ties")
+    flat = [naive.flat(family.task_vector(task), names) for task in ("code", "math", "ua")]
+    np.testing.assert_array_equal(naive.flat(result, names), naive.ties(flat, 0.2))
+
+
+@pytest.mark.parametrize("kind", ["linear", "log"])
+def test_lata_equals_the_naive_one_bit_for_bit(base: dict, pre: dict, experts: dict, kind: str) -> None:
+    family = Family(pre, experts, base)
+    task_vectors = {task: family.task_vector(task) for task in experts}
+    weight_of: dict[str, dict[str, float]] = {}
+    for task, expert in experts.items():
+        similarities = []
+        for block in range(4):
+            names = [name for name in pre if f".layers.{block}." in name]
+            raw = naive.flat(base, names)
+            similarities.append(naive.cosine(naive.flat(expert, names) - raw, naive.flat(pre, names) - raw))
+        weights = naive.rank_weights(similarities, kind)
+        weight_of[task] = {n: weights[int(n.split(".")[2])] if ".layers." in n else 1.0 for n in pre}
+    expected = naive.layer_weighted(task_vectors, weight_of)
+    result = family.direction(list(experts), f"lata_{kind}")
+    for name in pre:
+        np.testing.assert_array_equal(result[name].numpy(), expected[name])
+
+
+def test_dare_equals_the_original_formula_bit_for_bit_given_the_mask(pre: dict, experts: dict) -> None:
+    family = Family(pre, experts)
+    result = family.direction(["math"], "dare", seed=7, drop_rate=0.3)
+    for name, vector in family.task_vector("math").items():
+        dropped = 1.0 - torch.from_numpy(masks.keep(7, "math", name, vector.numel(), 0.3)).view(vector.shape).float()
+        # MergeLM: input_tensor * (1 - mask), then torch.div(…, other=1 - mask_rate).
+        expected = torch.div(vector * (1 - dropped), other=1 - masks.exact_drop_rate(0.3))
+        torch.testing.assert_close(result[name], expected, rtol=0, atol=0)
+
+
+# --- the registry ----------------------------------------------------------------------------------------------
+
+
+def test_every_method_is_a_file_and_a_yaml_of_the_same_name_with_the_same_defaults() -> None:
+    assert {file.stem for file in CONF.glob("*.yaml")} == set(methods())
+    for name, method in methods().items():
+        assert Path(inspect.getfile(method.function)).stem == name
+        written = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+        assert written == {"name": name, **method.defaults}
+        assert method.control == (method.paper == "")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("ties", {"dens": 0.3}, "no parameter 'dens'; did you mean 'density'"),
+        ("ties", {"density": 0}, r"density=0 must be a number in \(0, 1\]"),
+        ("ties", {"density": float("nan")}, "must be a number"),
+        ("ties", {"density": True}, "must be a number"),
+        ("ties", {"variant": "mine"}, "must be one of paper"),
+        ("dare", {"drop_rate": 1.0}, r"must be a number in \[0, 1\)"),
+        ("lata_linear", {"granularity": "row"}, "must be one of block, module, tensor"),
+        ("lata_threshold", {"threshold": "high"}, "must be a number"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_name(name: str, parameters: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        get(name).parameters(parameters)
+
+
+def test_an_unknown_method_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="unknown method 'lata_lin'; did you mean 'lata_linear'"):
+        get("lata_lin")
+
+
+def test_an_integer_parameter_is_the_same_as_its_float() -> None:
+    assert get("ties").parameters({"density": 1}) == get("ties").parameters({"density": 1.0})
+
+
+def test_a_method_that_weights_layers_asks_for_the_base(pre: dict, experts: dict) -> None:
+    with pytest.raises(ValueError, match="give the base model"):
+        Family(pre, experts).direction(["math"], "lata_linear")
