@@ -1,0 +1,80 @@
+"""The shape of a score: the columns that every evaluation writes and every table reads.
+
+This module is the one thing that `results` knows of `eval`. It imports nothing heavy.
+
+An *item* is one scored document: a problem, a request, a page. A *score* is a metric over all items of
+one task for one model. Two kinds of metric exist, and both can be recomputed from their items:
+
+- ``rate``: ``value`` is in [0, 1], ``weight`` is 1; the score is the mean of ``value``.
+- ``perplexity``: ``value`` is the log-likelihood of the document in nats, ``weight`` the number of units
+  (words, bytes or tokens) it is divided by; the score is exp(−Σ value / Σ weight).
+- ``bits``: as ``perplexity``, but the score is −Σ value / (Σ weight · ln 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Columns of an item table, one row an item and metric.
+ITEM_COLUMNS = ("task", "metric", "filter", "split", "item", "cluster", "value", "weight")
+
+#: What names a model in a study. ``label`` is the method with its non-default parameters, and the row name
+#: in every table; ``kind`` is ``model``, ``learn`` or ``forget``.
+MODEL_COLUMNS = ("experiment", "family", "seed", "kind", "merge", "method", "variant", "label", "params", "lambda")
+
+#: Columns of ``scores.parquet`` and ``scores.csv``, one row a score.
+SCORE_COLUMNS = (
+    *MODEL_COLUMNS,
+    "task",
+    "metric",
+    "filter",
+    "split",
+    "value",
+    "stderr",
+    "ci_low",
+    "ci_high",
+    "n",
+    "distance",
+    "unstable",
+    "weights_digest",
+    "task_version",
+    "backend",
+    "dtype",
+    "batch_size",
+    "chat_template",
+    "sandbox",
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How one metric of one task is aggregated and read.
+
+    Attributes:
+        kind: ``rate``, ``perplexity`` or ``bits`` (see the module's text).
+        higher_is_better: direction in a table of *task learning*. For ``refusal`` the metric is compliance
+            with restricted requests: learning ``ua`` wants it high, forgetting wants it low.
+        title: the heading in tables and figures.
+    """
+
+    kind: str
+    higher_is_better: bool
+    title: str
+
+
+METRICS: dict[tuple[str, str], Metric] = {
+    ("wikitext", "word_perplexity"): Metric("perplexity", False, "WikiText-2 word ppl"),
+    ("wikitext", "byte_perplexity"): Metric("perplexity", False, "WikiText-2 byte ppl"),
+    ("wikitext", "bits_per_byte"): Metric("bits", False, "WikiText-2 bits/byte"),
+    ("gsm8k", "exact_match"): Metric("rate", True, "GSM8K"),
+    ("humaneval", "pass@1"): Metric("rate", True, "HumanEval pass@1"),
+    ("refusal", "compliance"): Metric("rate", True, "Compliance"),
+}
+
+#: The one (metric, filter) of each task that stands in the main tables and in the claims.
+PRIMARY: dict[str, tuple[str, str]] = {
+    "wikitext": ("word_perplexity", "none"),
+    "gsm8k": ("exact_match", "strict-match"),
+    "humaneval": ("pass@1", "create_test"),
+    "refusal": ("compliance", "none"),
+}

@@ -1,0 +1,87 @@
+"""Tasks that start from one of lm-eval's own YAML files and change only what they say they change.
+
+lm-eval resolves ``include`` against the folder of the file that includes, so a file in our tree cannot name
+one inside the installed package. A YAML here says ``class: !function eval.stock.StockTask`` and
+``stock: gsm8k/gsm8k.yaml`` instead: the class reads that file with lm-eval's loader and puts the local keys
+on top. It works the same in-process and for ``lm_eval --include_path eval/tasks``.
+
+The class also keeps what does not depend on the model: requests and rendered targets are built once, however
+many models are evaluated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lm_eval.tasks
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.tasks._yaml_loader import _import_fun_from_str, load_yaml
+
+STOCK_ROOT = Path(lm_eval.tasks.__file__).resolve().parent
+
+#: Keys that are merged key by key; for all others the local value replaces the stock one.
+DEEP_KEYS = ("generation_kwargs", "metadata")
+
+#: Keys of the stock YAML that say where its data come from and in which listing it stands.
+SOURCE_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "tag")
+
+
+def merged_config(stock: str, local: dict[str, Any]) -> dict[str, Any]:
+    """The stock task's configuration with ``local`` on top.
+
+    Functions of the stock YAML are imported after the merge, so one that ``local`` replaces is never
+    imported (stock ``humaneval`` would fetch a metric from the hub).
+
+    Args:
+        stock: path of the YAML under lm-eval's task folder.
+        local: keys of our own YAML.
+    """
+    path = STOCK_ROOT / stock
+    base = load_yaml(path, resolve_func=False)
+    for key in SOURCE_KEYS:
+        base.pop(key, None)
+    for key in DEEP_KEYS:
+        if key in base and key in local:
+            base[key] = {**base[key], **local[key]}
+    merged = {**local, **{key: base[key] for key in DEEP_KEYS if key in base}}
+    return {**_with_functions(base, path.parent, skip=set(merged)), **merged}
+
+
+def _with_functions(value: Any, folder: Path, skip: frozenset[str] | set[str] = frozenset()) -> Any:
+    """``value`` with every unresolved ``!function`` of a YAML in ``folder`` replaced by the function."""
+    if isinstance(value, dict):
+        return {key: _with_functions(item, folder) for key, item in value.items() if key not in skip}
+    if isinstance(value, list):
+        return [_with_functions(item, folder) for item in value]
+    if isinstance(value, str) and value.startswith(f"{folder}/"):
+        return _import_fun_from_str(value)
+    return value
+
+
+class StockTask(ConfigurableTask):
+    """An lm-eval task that is configured by a stock YAML and ours, and that keeps its requests."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        local = {key: value for key, value in config.items() if key not in ("class", "stock")}
+        if "stock" in config:
+            local = merged_config(config["stock"], local)
+        self._targets: dict[tuple[Any, ...], Any] = {}
+        self._built_for: dict[str, Any] | None = None
+        super().__init__(config=local)
+
+    def doc_to_target(self, doc: Any, doc_to_target: Any = None) -> Any:
+        """As lm-eval's, remembered: rendering compiles the template again for every document."""
+        key = (doc_to_target, *doc.items())
+        if key not in self._targets:
+            self._targets[key] = super().doc_to_target(doc, doc_to_target)
+        return self._targets[key]
+
+    def build_all_requests(self, **kwargs: Any) -> None:
+        """As lm-eval's, but a second call with the same arguments reuses the requests, emptied of answers."""
+        if self._built_for == kwargs:
+            for instance in self._instances:
+                instance.resps, instance.filtered_resps = [], {}
+            return
+        super().build_all_requests(**kwargs)
+        self._built_for = kwargs

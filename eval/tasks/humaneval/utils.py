@@ -1,0 +1,67 @@
+"""HumanEval with its programs in our sandbox, all of a model's in one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eval.sandbox import Outcome, run_programs
+from eval.stock import StockTask
+
+
+class Checked(str):
+    """A program text that has been run against its tests; ``outcome`` says how that ended."""
+
+    outcome: Outcome
+
+    def __new__(cls, text: str, outcome: Outcome) -> Checked:
+        checked = super().__new__(cls, text)
+        checked.outcome = outcome
+        return checked
+
+
+def build_predictions(resps: list[list[str]], docs: list[dict[str, Any]]) -> list[list[str]]:
+    """The filter ``create_test``: prompt and answer put together, as in the stock task."""
+    return [[doc["prompt"] + answer for answer in answers] for answers, doc in zip(resps, docs, strict=True)]
+
+
+def pass_at_k(references: list[str], predictions: list[list[Checked]], k: list[int]) -> dict[str, float]:
+    """The unbiased estimate of pass@k, 1 − C(n−c, k) / C(n, k), for n programs of which c pass.
+
+    Chen et al., "Evaluating Large Language Models Trained on Code", arXiv 2107.03374, equation 1. As in the
+    stock metric, a k larger than n is left out.
+    """
+    scores: dict[str, float] = {}
+    for size in k:
+        estimates = []
+        for programs in predictions:
+            n, passed = len(programs), sum(program.outcome.passed for program in programs)
+            if n < size:
+                break
+            failing = 1.0
+            for i in range(n - passed + 1, n + 1):
+                failing *= max(0.0, 1.0 - size / i)
+            estimates.append(1.0 - failing)
+        else:
+            scores[f"pass@{size}"] = sum(estimates) / len(estimates)
+    return scores
+
+
+class HumanEval(StockTask):
+    """The stock task, except that the programs run in the sandbox once, after the filter."""
+
+    def apply_filters(self) -> Any:
+        """Filter the answers, run every program with its tests, and keep the outcome with the program."""
+        instances = super().apply_filters() or self.instances
+        metadata = self.config.metadata or {}
+        for name in instances[0].filtered_resps:
+            programs = [
+                f"{program}\n{self.doc_to_target(instance.doc)}"
+                for instance in instances
+                for program in instance.filtered_resps[name]
+            ]
+            outcomes = iter(run_programs(programs, allow_weaker=bool(metadata.get("allow_weaker_sandbox", False))))
+            for instance in instances:
+                instance.filtered_resps[name] = [
+                    Checked(program, next(outcomes)) for program in instance.filtered_resps[name]
+                ]
+        return instances
