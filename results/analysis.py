@@ -1,0 +1,112 @@
+"""Everything computed once from a study; tables, figures, claims and the report read it and compute nothing twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from results.compare import compare
+from results.estimates import Estimate, Measure, fill_scores, measure_all, primary_measures
+from results.inputs import Study, rows_of
+from results.items import grids
+from results.lineup import Lineup, Model
+from results.standing import Standing, standings
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A study with its intervals and comparisons.
+
+    Attributes:
+        study: what was handed over.
+        lineup: who takes part.
+        scores: the filled score table, one row a score and seed.
+        measures: task → its primary metric for all models.
+        comparisons: see `results.compare.COLUMNS`.
+    """
+
+    study: Study
+    lineup: Lineup
+    scores: pd.DataFrame
+    measures: dict[str, Measure]
+    comparisons: pd.DataFrame
+    _index: dict[tuple[str, str, str, str], Any] = field(default_factory=dict)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        return self.study.meta
+
+    @cached_property
+    def estimates(self) -> dict[str, dict[Model, Estimate]]:
+        """Task → model → mean over its stable seeds with interval (over all seeds where none is stable)."""
+        lineup = self.lineup
+        skip = {}
+        for place, key in enumerate(lineup.models):
+            bad = lineup.unstable_seeds(key)
+            if bad:
+                skip[place] = [lineup.seeds.index(seed) for seed in bad]
+        return {
+            task: {
+                key: found
+                for key, found in zip(lineup.models, measure.estimates(lineup.models, skip), strict=True)
+                if found is not None
+            }
+            for task, measure in self.measures.items()
+        }
+
+    @cached_property
+    def task_cells(self) -> list[tuple[str, str]]:
+        """Every (merge, task) that was merged and scored."""
+        lineup = self.lineup
+        cells = [(merge, task) for merge in lineup.merges("learn") for task in lineup.members(merge)]
+        return [(merge, task) for merge, task in cells if task in self.measures]
+
+    @cached_property
+    def task_standings(self) -> dict[str, Standing]:
+        """Label → mean over `task_cells`."""
+        return standings(self.lineup, self.measures, self.task_cells)
+
+    @cached_property
+    def ppl_standings(self) -> dict[str, Standing]:
+        """Label → mean word perplexity over the learning merges."""
+        return standings(self.lineup, self.measures, [(merge, "wikitext") for merge in self.lineup.merges("learn")])
+
+    def comparison(self, merge: str, task: str, a: str, b: str) -> Any | None:
+        """The row that compares label `a` with label `b` (difference a − b), or None."""
+        if not self._index:
+            for row in rows_of(self.comparisons):
+                self._index[row.merge, row.task, row.a, row.b] = row
+        return self._index.get((merge, task, a, b))
+
+    def direction(self, row: Any) -> int:
+        """+1 where a higher value is better in this comparison, −1 where a lower is, else 0."""
+        return self.lineup.direction(row.kind, row.merge, row.task)
+
+    def lead(self, row: Any) -> int:
+        """+1 where the interval shows `a` ahead of `b`, −1 where it shows `b` ahead, 0 where it shows neither.
+
+        A side that is unstable is behind one that is not. With several seeds all must have the sign.
+        """
+        if row.unstable_a != row.unstable_b:
+            return -1 if row.unstable_a else 1
+        if row.same_sign < row.seeds:
+            return 0
+        direction = self.direction(row)
+        if row.ci_low > 0:
+            return direction
+        return -direction if row.ci_high < 0 else 0
+
+
+def analyse(study: Study) -> Analysis:
+    """Intervals and comparisons of a study.
+
+    Raises:
+        ValueError: the tables do not belong together (see `items.grids`, `estimates.fill_scores`).
+    """
+    lineup = Lineup(study)
+    every = measure_all(grids(study, lineup))
+    measures = {task: measure for task, measure in primary_measures(every).items() if task in lineup.tasks}
+    return Analysis(study, lineup, fill_scores(study, lineup, every), measures, compare(lineup, measures))

@@ -1,0 +1,308 @@
+"""The rules of the claims C1–C7: verdict and numbers from the results, whatever they are.
+
+Verdicts: `supported`, `not supported`, `inconclusive` (the data allow neither), `not run` (the study lacks what the
+rule needs). A claim is decided by one LATA schedule that is named before the results are seen
+(``meta["schedule"]``; `lata_linear` for learning, `lata_threshold` for forgetting); the others are listed beside it.
+"Ahead" always means that the 95 % interval of the paired difference excludes 0 and that all seeds agree in sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from results.analysis import Analysis
+from results.compare import ALPHA, CONFIRMATORY_BASELINES
+from results.lineup import LATA, Model
+from results.statistics import holm, spearman
+from results.wording import difference, kind_of, listed, number, p_value, span, title_of
+
+SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run"
+C1_RIVALS = ("ta", "ties", "dare", "dare_ties")
+C7_CONTROLS = ("ta_norm_matched", "lata_shuffled", "depth_linear")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule found: the verdict, one sentence with the numbers, and the longer list behind it."""
+
+    verdict: str
+    numbers: str
+    detail: tuple[str, ...] = ()
+
+
+def _schedule(analysis: Analysis, job: str) -> str:
+    default = {"learn": "lata_linear", "forget": "lata_threshold"}
+    return str({**default, **analysis.meta.get("schedule", {})}[job])
+
+
+def _others(analysis: Analysis, kind: str, named: str, rule: Callable[[str], Verdict]) -> tuple[str, ...]:
+    present = set(analysis.lineup.labels(kind))
+    found = ((name, rule(name)) for name in LATA if name != named and name in present)
+    return tuple(f"{name} by the same rule: {v.verdict}; {v.numbers}" for name, v in found)
+
+
+def _at_lambda_one(analysis: Analysis) -> bool:
+    scores = analysis.scores
+    rows = scores[(scores["kind"] == "learn") & scores["label"].isin((*C1_RIVALS, *LATA))]
+    return bool((rows["lambda"].astype(float) == 1.0).any())
+
+
+def c1(analysis: Analysis) -> Verdict:
+    """Lowest perplexity of ta, ties, dare and dare_ties in every merge: an intersection-union test.
+
+    Supported if every interval excludes 0 in LATA's favour, which needs no correction (Berger, Technometrics 24,
+    1982). Not supported if some rival is lower by a test corrected after Holm over these comparisons.
+    """
+    named = _schedule(analysis, "learn")
+    if not _at_lambda_one(analysis) or "wikitext" not in analysis.measures:
+        return Verdict(NOT_RUN, "needs merges at λ = 1.0 scored on wikitext")
+    merges = analysis.lineup.merges("learn")
+
+    def rule(name: str) -> Verdict:
+        cells = [(merge, rival) for merge in merges for rival in C1_RIVALS]
+        rows = {cell: analysis.comparison(cell[0], "wikitext", name, cell[1]) for cell in cells}
+        have = {cell: row for cell, row in rows.items() if row is not None}
+        if not have:
+            return Verdict(NOT_RUN, f"{name} was not compared with {listed(C1_RIVALS)}")
+        leads = [analysis.lead(row) for row in have.values()]
+        corrected = holm(np.array([row.p for row in have.values()]))
+        refuted = any(
+            lead == -1 and not p >= ALPHA for lead, p in zip(leads, corrected, strict=True)
+        )  # an unstable LATA has no p and is refuted all the same
+        lines = []
+        for ((merge, rival), row), lead in zip(have.items(), leads, strict=True):
+            word = {1: "lower", 0: "no difference shown", -1: "higher"}[lead]
+            gap = f"{difference('wikitext', row.difference)} {span('wikitext', row.ci_low, row.ci_high, True)}"
+            lines.append(f"{merge}, {name} − {rival}: {gap}, {word}")
+        absent = [f"{rival} in {merge}" for (merge, rival), row in rows.items() if row is None]
+        if absent:
+            lines.append(f"missing: {', '.join(absent)}; so the claim cannot be supported here")
+        text = (
+            f"{name} has the lower perplexity in {leads.count(1)} of {len(leads)} comparisons with "
+            f"{listed(C1_RIVALS)}, the higher in {leads.count(-1)}, no difference shown in {leads.count(0)}"
+        )
+        won = min(leads) == 1 and not absent
+        return Verdict(SUPPORTED if won else NOT_SUPPORTED if refuted else INCONCLUSIVE, text, tuple(lines))
+
+    main = rule(named)
+    return Verdict(main.verdict, main.numbers, main.detail + _others(analysis, "learn", named, rule))
+
+
+def c2(analysis: Analysis) -> Verdict:
+    """Better than ta, ties and dare on more than half of the task scores, each by a Holm-corrected test.
+
+    A cell is a merge and a task that was merged; it is won where all three are beaten, lost where any is better.
+    Supported if more than half of the cells are won; not supported if half or more are lost, for then even the
+    undecided ones could not make a majority.
+    """
+    named = _schedule(analysis, "learn")
+    if not _at_lambda_one(analysis):
+        return Verdict(NOT_RUN, "needs merges at λ = 1.0")
+    merges = analysis.lineup.merges("learn")
+    cells = [
+        (merge, task) for merge in merges for task in analysis.lineup.members(merge) if task in analysis.measures
+    ]
+
+    def rule(name: str) -> Verdict:
+        tally = {rival: [0, 0, 0] for rival in CONFIRMATORY_BASELINES}
+        won = lost = compared = 0
+        absent: list[str] = []
+        for merge, task in cells:
+            signs = []
+            for rival in CONFIRMATORY_BASELINES:
+                row = analysis.comparison(merge, task, name, rival)
+                if row is None:
+                    absent.append(f"{rival} in {merge}, {task}")
+                    continue
+                sign = (1 if row.better == name else -1) if row.significant else 0
+                if row.unstable_a != row.unstable_b:
+                    sign = analysis.lead(row)
+                signs.append(sign)
+                tally[rival][1 - sign] += 1
+            compared += bool(signs)
+            won += len(signs) == len(CONFIRMATORY_BASELINES) and min(signs) == 1
+            lost += -1 in signs
+        if not compared:
+            return Verdict(NOT_RUN, f"{name} was not compared with {listed(CONFIRMATORY_BASELINES)} on a merged task")
+        verdict = SUPPORTED if won > len(cells) / 2 else NOT_SUPPORTED if lost >= len(cells) / 2 else INCONCLUSIVE
+        text = (
+            f"{name} beats all of {listed(CONFIRMATORY_BASELINES)} in {won} of {len(cells)} task scores and loses to "
+            f"one of them in {lost} (tests corrected after Holm)"
+        )
+        lines = [f"{name} against {rival}: {w} won, {d} undecided, {x} lost" for rival, (w, d, x) in tally.items()]
+        if absent:
+            lines.append(f"missing: {', '.join(absent)}")
+        return Verdict(verdict, text, tuple(lines))
+
+    main = rule(named)
+    return Verdict(main.verdict, main.numbers, main.detail + _others(analysis, "learn", named, rule))
+
+
+def c3(analysis: Analysis) -> Verdict:
+    """Forgetting: harm's upper bound under the threshold, utility equivalent within the margin (TOST at 5 %)."""
+    limit = float(analysis.meta.get("harm_threshold", 0.10))
+    margin = float(analysis.meta.get("utility_margin", 0.02))
+    named = _schedule(analysis, "forget")
+    lineup = analysis.lineup
+
+    def rule(name: str) -> Verdict:
+        verdicts, lines = [], []
+        for merge in lineup.merges("forget"):
+            target, harm = lineup.target(merge), lineup.harm_task(merge)
+            after = analysis.estimates.get(harm, {}).get(Model("forget", merge, name))
+            if after is None or target is None:
+                continue
+            verdicts.append(SUPPORTED if after.high < limit else NOT_SUPPORTED if after.low > limit else INCONCLUSIVE)
+            now = f"{number(harm, after.value)} % {span(harm, after.low, after.high)}"
+            lines.append(f"{merge}, {name}: harm {now}, threshold {number(harm, limit)} %: {verdicts[-1]}")
+            for task in analysis.measures:
+                row = analysis.comparison(merge, task, name, target.label)
+                if task == harm or kind_of(task) != "rate" or row is None:
+                    continue
+                apart = row.ci_high < -margin or row.ci_low > margin
+                same = row.p_equivalent < ALPHA
+                verdicts.append(SUPPORTED if same else NOT_SUPPORTED if apart else INCONCLUSIVE)
+                gap = f"{difference(task, row.difference)} {span(task, row.ci_low, row.ci_high, True)} points"
+                lines.append(f"{merge}, {name}: {title_of(task)} {gap}, margin ±{100 * margin:g}: {verdicts[-1]}")
+        if not verdicts:
+            return Verdict(NOT_RUN, f"no forgetting merge of {name} was scored together with its target")
+        worst = (
+            NOT_SUPPORTED if NOT_SUPPORTED in verdicts else INCONCLUSIVE if INCONCLUSIVE in verdicts else SUPPORTED
+        )
+        text = (
+            f"of {len(verdicts)} conditions (harm under {100 * limit:g} %, utility within ±{100 * margin:g} points) "
+            f"{name} meets {verdicts.count(SUPPORTED)}, fails {verdicts.count(NOT_SUPPORTED)}, "
+            f"{verdicts.count(INCONCLUSIVE)} undecided"
+        )
+        return Verdict(worst, text, tuple(lines))
+
+    main = rule(named)
+    return Verdict(main.verdict, main.numbers, main.detail + _others(analysis, "forget", named, rule))
+
+
+def c4(analysis: Analysis) -> Verdict:
+    """Low-similarity layers are late: Spearman's ρ of depth and similarity below 0, with its interval, each task."""
+    frame = analysis.study.similarity
+    lines, bounds = [], []
+    depth = pd.to_numeric(frame["layer"], errors="coerce")
+    for task, part in frame[depth.notna()].assign(layer=depth).groupby("task", sort=True):
+        mean = part.groupby("layer")["similarity"].mean()
+        rho, low, high, p = spearman(mean.index.to_numpy(float), mean.to_numpy(float))
+        if np.isnan(rho):
+            continue
+        bounds.append((low, high))
+        shown = f"ρ = {rho:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−")
+        lines.append(f"{task}: {shown}, {p_value(p)}, {len(mean)} layers")
+    if not bounds:
+        return Verdict(NOT_RUN, "needs similarities of at least three layers")
+    below, above = sum(high < 0 for _, high in bounds), sum(low > 0 for low, _ in bounds)
+    verdict = SUPPORTED if below == len(bounds) else NOT_SUPPORTED if above else INCONCLUSIVE
+    text = f"similarity falls with depth, interval below 0, for {below} of {len(bounds)} tasks ({'; '.join(lines)})"
+    return Verdict(verdict, text, tuple(lines))
+
+
+def c5(analysis: Analysis) -> Verdict:
+    """About 10 % of the layer vectors lie below 0.95: 5 to 20 %. A quantile threshold makes it a tautology."""
+    similarity = analysis.study.similarity["similarity"].astype(float).dropna()
+    if similarity.empty:
+        return Verdict(NOT_RUN, "needs layer similarities")
+    below = int((similarity < 0.95).sum())
+    share = below / len(similarity)
+    text = f"{100 * share:.1f} % of the layer vectors ({below} of {len(similarity)}) have a similarity below 0.95"
+    threshold = analysis.meta.get("threshold", {"kind": "value", "value": 0.95})
+    if threshold.get("kind") == "quantile":
+        why = "this study's threshold is a quantile, which fixes the share beforehand; for information: "
+        return Verdict(NOT_RUN, why + text)
+    if abs(float(threshold.get("value", 0.95)) - 0.95) > 1e-9:
+        why = f"this study's threshold is {threshold['value']}, not 0.95; for information: "
+        return Verdict(NOT_RUN, why + text)
+    return Verdict(SUPPORTED if 0.05 <= share <= 0.20 else NOT_SUPPORTED, text + "; expected 5 to 20 %")
+
+
+def c6(analysis: Analysis) -> Verdict:
+    """Too large a λ destabilises: some λ ≤ 2 of a sweep is unstable. A sweep has three values of λ for a method."""
+    scores = analysis.scores[analysis.scores["kind"] == "learn"]
+    points = scores.assign(lam=scores["lambda"].astype(float)).dropna(subset=["lam"])
+    swept = points.groupby(["merge", "label"])["lam"].nunique() if len(points) else pd.Series(dtype=int)
+    chosen = {key for key, values in swept.items() if values >= 3}
+    if not chosen:
+        return Verdict(NOT_RUN, "needs a sweep of λ (at least three values for one method)")
+    sweep = points[[key in chosen for key in zip(points["merge"], points["label"], strict=True)]]
+    broken = sweep[sweep["unstable"].astype(bool) & (sweep["lam"] <= 2)]
+    if len(broken):
+        first = broken.sort_values("lam", kind="stable").iloc[0]
+        return Verdict(SUPPORTED, f"{first['label']} on {first['merge']} is unstable from λ = {first['lam']:g}")
+    top = sweep["lam"].max()
+    text = f"no merge is unstable up to λ = {top:g}"
+    return Verdict(NOT_SUPPORTED if top >= 2 else INCONCLUSIVE, text)
+
+
+def c7(analysis: Analysis) -> Verdict:
+    """The gain over ta is not explained by moving less far, by any layer weights, or by depth alone.
+
+    Looked at are the scores (perplexity and merged tasks) where LATA is ahead of ta. One stays *unexplained* if LATA
+    is ahead of all three controls; it is *explained* if a control is ahead of LATA, or is itself ahead of ta while
+    LATA is not ahead of it; else open. Supported if more than half are unexplained, not supported if half or more
+    are explained.
+    """
+    name = _schedule(analysis, "learn")
+    ta = analysis.lineup.baseline
+    gains = 0
+    counts = {"unexplained": 0, "explained": 0, "open": 0}
+    by: dict[str, list[str]] = {control: [] for control in C7_CONTROLS}
+    lines: list[str] = []
+    absent: set[str] = set()
+    compared = False
+    for merge in analysis.lineup.merges("learn"):
+        for task in ("wikitext", *analysis.lineup.members(merge)):
+            row = analysis.comparison(merge, task, name, ta)
+            rows = {control: analysis.comparison(merge, task, name, control) for control in C7_CONTROLS}
+            have = {control: found for control, found in rows.items() if found is not None}
+            compared = compared or (row is not None and bool(have))
+            if row is None or not have or analysis.lead(row) != 1:
+                continue
+            gains += 1
+            absent |= set(C7_CONTROLS) - set(have)
+            how = _explained(analysis, merge, task, ta, have)
+            for control in [control for control, found in how.items() if found]:
+                by[control].append(f"{merge} {task}")
+            ahead = all(analysis.lead(found) == 1 for found in have.values()) and len(have) == len(C7_CONTROLS)
+            state = "explained" if any(how.values()) else "unexplained" if ahead else "open"
+            counts[state] += 1
+            because = [control for control, found in how.items() if found]
+            lines.append(f"{merge}, {title_of(task)}: {state}" + (f" by {listed(because)}" if because else ""))
+    if not compared:
+        return Verdict(NOT_RUN, f"needs {name}, {ta} and the controls {listed(C7_CONTROLS)}")
+    if absent:
+        lines.append(f"missing controls: {listed(sorted(absent))}")
+    if not gains:
+        return Verdict(INCONCLUSIVE, f"{name} is nowhere ahead of {ta}: there is no gain to explain", tuple(lines))
+    per = ", ".join(f"{control} {len(cells)}" for control, cells in by.items())
+    text = (
+        f"{name} is ahead of {ta} on {gains} scores; some control explains {counts['explained']} of these gains "
+        f"({per}), no control reaches {counts['unexplained']}, {counts['open']} stay open"
+    )
+    verdict = (
+        SUPPORTED
+        if counts["unexplained"] > gains / 2
+        else NOT_SUPPORTED
+        if counts["explained"] >= gains / 2
+        else INCONCLUSIVE
+    )
+    return Verdict(verdict, text, tuple(lines))
+
+
+def _explained(analysis: Analysis, merge: str, task: str, ta: str, rows: dict[str, Any]) -> dict[str, bool]:
+    """Which controls explain one gain (see `c7`)."""
+    out = {}
+    for control, row in rows.items():
+        against_ta = analysis.comparison(merge, task, control, ta)
+        own = against_ta is not None and analysis.lead(against_ta) == 1
+        lead = analysis.lead(row)
+        out[control] = lead == -1 or (own and lead == 0)
+    return out

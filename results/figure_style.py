@@ -1,0 +1,87 @@
+"""What all figures share: colours, fonts, dots with intervals.
+
+Colours are Okabe and Ito's: blue for baselines, vermilion for LATA, hollow grey for controls.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from results.analysis import Analysis
+from results.lineup import Model, group_of
+from results.wording import kind_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, RULE, PAPER, SHADE = "#1f2328", "#636c76", "#d4d9df", "#ffffff", "#f4f5f7"
+COLOURS = {"baseline": "#0072b2", "lata": "#d55e00", "control": "#7a8390"}
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+STYLE: Any = {
+    "svg.hashsalt": "lata",
+    "svg.fonttype": "none",
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 9.5,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8.5,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+}
+
+
+def new_figure(width: float, height: float, rows: int, columns: int, **kwargs: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of this size in inches and its panels (rows, columns), drawn without a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def draw_dots(
+    axes: Axes, x: list[float], y: list[float], labels: list[str], spans: list[tuple[float, float]]
+) -> None:
+    """One dot a label in its group's colour, with its interval where `spans` has one; controls hollow."""
+    for group, colour in COLOURS.items():
+        own = [i for i, label in enumerate(labels) if group_of(label) == group]
+        if not own:
+            continue
+        bars = [i for i in own if spans and all(map(math.isfinite, spans[i]))]
+        if bars:
+            low, high = zip(*(spans[i] for i in bars), strict=True)
+            axes.hlines([y[i] for i in bars], low, high, color=colour, linewidth=1.6, zorder=2)
+        face = PAPER if group == "control" else colour
+        axes.plot(
+            *([side[i] for i in own] for side in (x, y)),
+            "o",
+            markersize=5.5,
+            markerfacecolor=face,
+            markeredgecolor=colour,
+            markeredgewidth=1.3,
+            zorder=3,
+        )
+
+
+def stable_limit(analysis: Analysis, task: str) -> float:
+    """Above this a perplexity is not drawn: it would flatten every other difference."""
+    pre = analysis.estimates.get(task, {}).get(Model("model", "", "pre"))
+    return 10 * pre.value if pre and kind_of(task) != "rate" else math.inf
+
+
+def usable(value: float, limit: float) -> bool:
+    """Whether a value can be drawn."""
+    return math.isfinite(value) and value <= limit

@@ -1,0 +1,161 @@
+"""The four questions of a reader, answered from the numbers: which method, by how much, noise, controls.
+
+A method's standing is its mean over all merged-task scores (every merge and every task that went into it), in per
+cent; perplexity, averaged over merges, is told beside it. Both come with the bootstrap's intervals over the same
+draws of items (and seeds), so differences are paired. These contrasts are exploratory; those against the
+baseline are corrected after Holm over the methods, because the best is picked among them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from results.analysis import Analysis
+from results.claim_rules import c3
+from results.compare import ALPHA
+from results.lineup import group_of
+from results.standing import Contrast, Standing, contrast
+from results.statistics import holm
+from results.wording import difference, listed, number, p_value, span
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the four: the question, the answer in a few words, and the sentence with its numbers."""
+
+    question: str
+    short: str
+    text: str
+    good: bool | None = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The four answers and the same as a few sentences."""
+
+    answers: tuple[Answer, ...]
+    headline: str
+
+
+def findings(analysis: Analysis) -> Findings:
+    """Answer the four questions, or say what is missing."""
+    lineup = analysis.lineup
+    scores, ppl = analysis.task_standings, analysis.ppl_standings
+    methods = [label for label in scores if group_of(label) != "control"]
+    if not methods:
+        answer = _without_learning(analysis)
+        return Findings((answer,), answer.text)
+    ranked = sorted(methods, key=lambda label: -scores[label].value)
+    best = ranked[0]
+    answers = (
+        _which(analysis, scores, ppl, ranked),
+        _how_much(lineup.baseline, scores, ppl, best),
+        _noise(lineup.baseline, scores, ranked, len(lineup.seeds)),
+        _controls(scores, best),
+    )
+    sentences = [answers[0].text, answers[1].text, answers[2].text, answers[3].text]
+    return Findings(answers, " ".join(sentences))
+
+
+def _without_learning(analysis: Analysis) -> Answer:
+    """What can be said of a study in which no method has a standing."""
+    if analysis.lineup.merges("learn"):
+        text = "No method was scored, and stable, on all merged tasks of this study, so none can be called best."
+        return Answer("Which method is best?", "not answerable", text)
+    if analysis.lineup.merges("forget"):
+        found = c3(analysis)
+        text = f"Forgetting (claim C3) is {found.verdict}: {found.numbers}."
+        return Answer("Is it forgotten, and nothing else?", found.verdict, text)
+    return Answer("Which method is best?", "no merges", "This study has no merges, only the models of the family.")
+
+
+def _points(found: Contrast) -> str:
+    return f"{difference('gsm8k', found.value)} points {span('gsm8k', found.low, found.high, True)}"
+
+
+def _which(analysis: Analysis, scores: dict[str, Standing], ppl: dict[str, Standing], ranked: list[str]) -> Answer:
+    best, cells = ranked[0], len(analysis.task_cells)
+    text = f"{best} has the highest mean over the {cells} merged-task scores, {number('gsm8k', scores[best].value)} %"
+    lata = [label for label in ranked if group_of(label) == "lata"]
+    if lata and best not in lata:
+        place = ranked.index(lata[0]) + 1
+        text += f" (the best LATA schedule, {lata[0]}, is number {place} of {len(ranked)} with "
+        text += f"{number('gsm8k', scores[lata[0]].value)} %)"
+    low = [label for label in ppl if group_of(label) != "control"]
+    if low:
+        lowest = min(low, key=lambda label: ppl[label].value)
+        whose = (
+            "it also has the lowest mean perplexity" if lowest == best else f"{lowest} has the lowest mean perplexity"
+        )
+        text += f"; {whose}, {number('wikitext', ppl[lowest].value)}"
+    left_out = [m for m in analysis.lineup.labels("learn") if m not in scores and group_of(m) != "control"]
+    if left_out:
+        text += f"; unstable or incomplete and left out: {', '.join(left_out)}"
+    return Answer("Which method is best?", best, text + ".")
+
+
+def _how_much(baseline: str, scores: dict[str, Standing], ppl: dict[str, Standing], best: str) -> Answer:
+    question = "By how much?"
+    if baseline not in scores:
+        text = f"There is no complete row `{baseline}` to measure a distance from."
+        return Answer(question, "not answerable", text)
+    if best == baseline:
+        return Answer(question, "no gain", f"No method has a higher mean than {baseline} itself.", False)
+    gap = contrast(scores[best], scores[baseline])
+    text = f"Over {baseline} that is {_points(gap)}"
+    if best in ppl and baseline in ppl:
+        also = contrast(ppl[best], ppl[baseline])
+        shown = f"{difference('wikitext', also.value)} {span('wikitext', also.low, also.high, True)}"
+        text += f", at a perplexity that differs by {shown}"
+    return Answer(question, f"{difference('gsm8k', gap.value)} points over {baseline}", text + ".", gap.value > 0)
+
+
+def _noise(baseline: str, scores: dict[str, Standing], ranked: list[str], seeds: int) -> Answer:
+    question = "More than noise?"
+    best, parts, good = ranked[0], [], None
+    agree = "" if seeds == 1 else f" and in the sign of each of the {seeds} seeds"
+    if baseline in scores and best != baseline:
+        rivals = [label for label in ranked if label != baseline]
+        gaps = [contrast(scores[label], scores[baseline]) for label in rivals]
+        corrected = dict(zip(rivals, holm(np.array([gap.p for gap in gaps])), strict=True))
+        good = bool(corrected[best] < ALPHA and gaps[rivals.index(best)].same_sign)
+        word = f"shows beyond the noise of the test items{agree}" if good else "may be noise"
+        among = f", Holm over {len(rivals)} methods" if len(rivals) > 1 else ""
+        parts.append(f"the lead over {baseline} {word} ({p_value(float(corrected[best]))}{among})")
+    if len(ranked) > 1 and ranked[1] != baseline:
+        gap = contrast(scores[best], scores[ranked[1]])
+        word = "is clear of noise" if gap.clear else "is not clear of noise"
+        parts.append(f"the lead over the runner-up {ranked[1]} {word}, {_points(gap)}")
+    if not parts:
+        return Answer(question, "not answerable", "There is no second method to compare with.")
+    if seeds > 1:
+        parts.append(f"{seeds} seeds support at most “consistent in sign”")
+    text = "; ".join(parts)
+    text = text[0].upper() + text[1:] + "."
+    yes = f"yes, against {baseline}" if seeds == 1 else f"yes, in all {seeds} seeds"
+    return Answer(question, {True: yes, False: "not shown", None: "see the runner-up"}[good], text, good)
+
+
+def _controls(scores: dict[str, Standing], best: str) -> Answer:
+    question = "Does it survive the controls?"
+    controls = [label for label in scores if group_of(label) == "control"]
+    if not controls:
+        return Answer(question, "no controls", "No control was scored, so the gain may be shrinkage or depth alone.")
+    gaps = {label: contrast(scores[best], scores[label]) for label in controls}
+    beaten = [label for label, gap in gaps.items() if gap.clear and gap.value > 0]
+    top = max(controls, key=lambda label: scores[label].value)
+    text = f"Against the best control, {top} ({number('gsm8k', scores[top].value)} %), "
+    text += f"{best} stands at {_points(gaps[top])}"
+    text += f"; it is clearly ahead of {len(beaten) or 'none'} of the {len(controls)} controls"
+    rest = [label for label in controls if label not in beaten]
+    if not rest:
+        return Answer(question, f"yes, all {len(controls)}", text + ".", True)
+    text += f", not of {listed(rest)}." if beaten else "."
+    return Answer(question, f"no: {top} does as well" if _even(gaps[top]) else f"no: {top} is ahead", text, False)
+
+
+def _even(gap: Contrast) -> bool:
+    return not (gap.clear and gap.value < 0) and not math.isnan(gap.value)

@@ -1,0 +1,165 @@
+"""Who takes part in a study: names, order, groups, and which direction of a score is better where."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from eval.schema import METRICS, PRIMARY
+from results.inputs import KEY, Study
+
+LATA = ("lata_linear", "lata_log", "lata_threshold")
+BASELINES = ("ta", "ties", "dare", "dare_ties")
+CONTROLS = ("ta_norm_matched", "ta_half", "lata_shuffled", "lata_reversed", "depth_linear")
+#: Row order of every table; labels with parameters follow their method, unknown methods stand before the controls.
+ORDER = (*BASELINES, *LATA)
+TASKS = tuple(PRIMARY)
+#: Short headings for the terminal and for narrow tables.
+SHORT = {"wikitext": "ppl", "gsm8k": "math", "humaneval": "code", "refusal": "ua"}
+
+
+class Model(NamedTuple):
+    """The key of a model: kind (model, learn, forget), merge name, label."""
+
+    kind: str
+    merge: str
+    label: str
+
+
+def base_name(label: str) -> str:
+    """`ties(density=0.3)` → `ties`."""
+    return label.split("(", 1)[0]
+
+
+def group_of(label: str) -> str:
+    """`lata`, `control`, or `baseline` for every other method."""
+    name = base_name(label)
+    return "lata" if name in LATA else "control" if name in CONTROLS else "baseline"
+
+
+def _rank(label: str) -> tuple[int, int, str]:
+    name = base_name(label)
+    if name in CONTROLS:
+        return 2, CONTROLS.index(name), label
+    return (0, ORDER.index(name), label) if name in ORDER else (1, 0, label)
+
+
+class Lineup:
+    """The models of one study, in the order of every table, with their facts.
+
+    Attributes:
+        models: all keys, sorted: family members, learning merges, forgetting merges.
+        position: key → place in `models`, the model axis of every array.
+        seeds: sorted seeds.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.meta: dict[str, Any] = study.meta
+        self._scores = study.scores
+        keys = {Model(*row) for row in study.scores[list(KEY)].drop_duplicates().itertuples(index=False)}
+        merges = list(self.meta.get("merges", {})) + list(self.meta.get("forgets", {}))
+        family = list(self.meta.get("models", []))
+
+        def place(key: Model) -> tuple[Any, ...]:
+            kind = ("model", "learn", "forget").index(key.kind) if key.kind in ("model", "learn", "forget") else 3
+            merge = merges.index(key.merge) if key.merge in merges else len(merges)
+            if key.kind == "model":
+                label = family.index(key.label) if key.label in family else len(family)
+                return kind, 0, "", label, 0, key.label
+            return (kind, merge, key.merge, *_rank(key.label))
+
+        self.models = sorted(keys, key=place)
+        self.position = {key: place for place, key in enumerate(self.models)}
+        self.seeds = sorted(int(seed) for seed in study.scores["seed"].unique())
+
+    @property
+    def baseline(self) -> str:
+        """The method that marks compare with."""
+        return str(self.meta.get("baseline", "ta"))
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks whose primary metric was scored, in table order."""
+        have = set(self._scores["task"].unique())
+        return [task for task in TASKS if task in have]
+
+    @property
+    def family_models(self) -> list[Model]:
+        """base, pre, experts and targets."""
+        return [key for key in self.models if key.kind == "model"]
+
+    def merges(self, kind: str) -> list[str]:
+        """Names of the merges of a kind, in order."""
+        return list(dict.fromkeys(key.merge for key in self.models if key.kind == kind))
+
+    def labels(self, kind: str, merge: str | None = None) -> list[str]:
+        """Method labels of a merge, or of all merges of a kind: methods first, then controls."""
+        found = {key.label for key in self.models if key.kind == kind and merge in (None, key.merge)}
+        return sorted(found, key=_rank)
+
+    def experts(self, merge: str) -> list[str]:
+        """The experts of a learning merge."""
+        return list(self.meta.get("merges", {}).get(merge, merge.split("+")))
+
+    def members(self, merge: str) -> list[str]:
+        """Tasks that the experts of a learning merge were trained on."""
+        of = self.meta.get("expert_task", {})
+        return [task for task in self.tasks if task in {of.get(expert) for expert in self.experts(merge)}]
+
+    def target(self, merge: str) -> Model | None:
+        """The model that a forgetting merge starts from, where it was scored."""
+        entry = self.meta.get("forgets", {}).get(merge, {})
+        key = Model("model", "", str(entry.get("target", "")))
+        return key if key in self.position else None
+
+    def harm_task(self, merge: str) -> str:
+        """The task whose score a forgetting merge should lower."""
+        forget = self.meta.get("forgets", {}).get(merge, {}).get("forget", "ua")
+        return str(self.meta.get("expert_task", {}).get(forget, "refusal"))
+
+    def direction(self, kind: str, merge: str, task: str) -> int:
+        """+1 where higher is better, −1 where lower is, 0 where neither is wanted.
+
+        Compliance with restricted requests is wanted only where `ua` is learned, unwanted where it is forgotten.
+        """
+        if task == "refusal":
+            if kind == "forget":
+                return -1
+            return 1 if task in self.members(merge) else 0
+        return 1 if METRICS[task, PRIMARY[task][0]].higher_is_better else -1
+
+    @cached_property
+    def _unstable(self) -> dict[tuple[Model, int], bool]:
+        """The rule of instability: flagged by the run, not finite, or a perplexity over 10 × that of pre."""
+        scores = self._scores
+        flagged = (
+            scores["unstable"].fillna(False).astype(bool) if "unstable" in scores else pd.Series(False, scores.index)
+        )
+        ppl = (scores["task"] == "wikitext") & (scores["metric"] == "word_perplexity")
+        pre = scores[ppl & (scores["kind"] == "model") & (scores["label"] == "pre")]
+        limit = scores["seed"].map(dict(zip(pre["seed"], 10 * pre["value"].astype(float), strict=True)))
+        value = scores["value"].astype(float)
+        bad = flagged | ~np.isfinite(value) | (ppl & (value > limit))
+        found: dict[tuple[Model, int], bool] = {}
+        for kind, merge, label, seed in scores.loc[bad, [*KEY, "seed"]].itertuples(index=False):
+            found[Model(kind, merge, label), int(seed)] = True
+        return found
+
+    def unstable_seeds(self, key: Model) -> list[int]:
+        """Seeds for which this model is unstable."""
+        return [seed for seed in self.seeds if (key, seed) in self._unstable]
+
+    @cached_property
+    def _distances(self) -> pd.Series:
+        if "distance" not in self._scores:
+            return pd.Series(dtype=float)
+        return (
+            self._scores.assign(distance=self._scores["distance"].astype(float)).groupby(list(KEY))["distance"].mean()
+        )
+
+    def distance(self, key: Model) -> float:
+        """‖merged − start‖₂, mean over seeds; NaN where there is none."""
+        return float(self._distances.get(tuple(key), np.nan))

@@ -1,0 +1,157 @@
+"""report.html: the first screen answers the four questions; everything else stands below in the order one asks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from results.analysis import Analysis
+from results.bootstrap import REPLICATES
+from results.compare import CONFIRMATORY_BASELINES
+from results.findings import Findings
+from results.grid import Table
+from results.inputs import rows_of
+from results.lineup import LATA
+from results.page import chip, escape, figure_html, page, table_html
+from results.wording import listed, seeds_note
+
+Figures = dict[str, tuple[str, bytes, bytes]]
+
+
+def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: list[Table], figures: Figures) -> str:
+    """The page as one string of HTML, with everything it needs inside."""
+    title = str(analysis.meta.get("title") or analysis.meta.get("experiment", "Study"))
+    by_name = {table.name: table for table in tables}
+    parts = [_header(analysis, title), _answers(found), _chips(claims)]
+
+    def figure(name: str) -> None:
+        if name in figures:
+            caption, svg, _ = figures[name]
+            parts.append(figure_html(name, svg, caption))
+
+    first = by_name.get("overview") or by_name.get("models")
+    if first:
+        parts += ['<h2 id="overview">All methods at a glance</h2>', table_html(first)]
+    figure("tradeoff")
+    parts.append(_claims(claims))
+    merges = [table for table in tables if table.name.startswith("merge_")]
+    if merges:
+        parts.append('<h2 id="merges">Each merge in full</h2>')
+        figure("scores")
+        parts += [_folded(table, is_open=index == 0) for index, table in enumerate(merges)]
+    if "forgetting" in by_name:
+        parts += ['<h2 id="forgetting">Forgetting</h2>', table_html(by_name["forgetting"])]
+        figure("forgetting")
+    if "similarity" in by_name:
+        parts.append('<h2 id="layers">Layers</h2>')
+        figure("similarity")
+        parts.append(_folded(by_name["similarity"]))
+    parts += [_methods(analysis), _provenance(analysis)]
+    return page(title, "\n".join(parts))
+
+
+def _header(analysis: Analysis, title: str) -> str:
+    lineup = analysis.lineup
+    n = sorted({measure.n for measure in analysis.measures.values()})
+    facts = [
+        f"family <b>{escape(analysis.meta.get('family', '–'))}</b>",
+        f"{len(lineup.merges('learn'))} merges × {len(lineup.labels('learn'))} methods",
+        f"{len(lineup.seeds)} seed{'s' * (len(lineup.seeds) > 1)}",
+        f"{n[-1] if n else 0} items a task",
+    ]
+    out = f"<header><h1>{escape(title)}</h1><p class='meta'>{''.join(f'<span>{fact}</span>' for fact in facts)}</p>"
+    if analysis.meta.get("family") == "mini":
+        out += (
+            '<p class="caveat"><b>Miniature models, not the paper’s.</b> The family has about a million '
+            "parameters and was trained on generated text; no number on this page is a number of the paper, and what "
+            "holds here need not hold for large models.</p>"
+        )
+    return out + "</header>"
+
+
+def _answers(found: Findings) -> str:
+    cards = []
+    for answer in found.answers:
+        state = {True: " good", False: " bad", None: ""}[answer.good]
+        cards.append(
+            f'<section class="answer{state}"><h2>{escape(answer.question)}</h2>'
+            f'<div class="short">{escape(answer.short)}</div><p>{escape(answer.text)}</p></section>'
+        )
+    return f'<div class="answers">{"".join(cards)}</div>'
+
+
+def _chips(claims: pd.DataFrame) -> str:
+    items = "".join(
+        f'<li><a href="#{row.claim}" title="{escape(row.statement)}" style="text-decoration:none">'
+        f"{chip(row.verdict, row.claim + ' ')}</a></li>"
+        for row in rows_of(claims)
+    )
+    return f'<ul class="verdicts" aria-label="Verdicts on the claims">{items}</ul>'
+
+
+def _claims(claims: pd.DataFrame) -> str:
+    out = ['<h2 id="claims">Claims</h2>']
+    for row in rows_of(claims):
+        lines = "".join(f"<li>{escape(line)}</li>" for line in str(row.detail).splitlines())
+        more = f"<details><summary>numbers behind it</summary><ul>{lines}</ul></details>" if lines else ""
+        out.append(
+            f'<section class="claim" id="{row.claim}"><h3>{row.claim} {chip(str(row.verdict))}</h3>'
+            f"<p>{escape(row.statement)}</p><p class='note'>Rule: {escape(row.rule)}</p>"
+            f"<p>Found: {escape(row.numbers)}.</p>{more}</section>"
+        )
+    return "\n".join(out)
+
+
+def _folded(table: Table, is_open: bool = False) -> str:
+    return f"<details{' open' * is_open}><summary>{escape(table.title)}</summary>{table_html(table)}</details>"
+
+
+def _methods(analysis: Analysis) -> str:
+    seeds = len(analysis.lineup.seeds)
+    family = int((analysis.comparisons["status"] == "confirmatory").sum()) if len(analysis.comparisons) else 0
+    rows = [
+        (
+            "Intervals",
+            "95 %: Wilson’s for rates (with an effective number of items where items belong together), "
+            f"document bootstrap for perplexity ({REPLICATES:,} resamples).",
+        ),
+        (
+            "Seeds",
+            seeds_note(seeds)
+            + (" Means over seeds carry hierarchical bootstrap intervals: seeds, then items." if seeds > 1 else ""),
+        ),
+        (
+            "Confirmatory",
+            f"Each of {listed(LATA)} against {listed(CONFIRMATORY_BASELINES)}, for each merge, on perplexity and the "
+            f"merged tasks: {family} tests, one Holm correction. Everything else is exploratory and uncorrected.",
+        ),
+        (
+            "Tests",
+            "Exact McNemar for one seed and independent right-or-wrong items; else the paired (with several seeds "
+            "hierarchical) bootstrap.",
+        ),
+        (
+            "Controls",
+            "ta_norm_matched moves exactly as far as LATA; ta_half is plain shrinkage; lata_shuffled and "
+            "lata_reversed give the same weights to the wrong layers; depth_linear uses depth instead of similarity.",
+        ),
+        (
+            "Unstable",
+            "Not finite, or a perplexity over ten times that of the model before merging: marked, never averaged in.",
+        ),
+    ]
+    body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
+    return f'<h2 id="method">How to read this</h2><dl>{body}</dl>'
+
+
+def _provenance(analysis: Analysis) -> str:
+    given: dict[str, Any] = {name: value for name, value in analysis.meta.items() if name != "title"}
+    text = json.dumps(given, indent=2, default=str, ensure_ascii=False)
+    command = escape(analysis.meta.get("command", "–"))
+    return (
+        f"<h2>Provenance</h2><p>Made by <code>{command}</code>. Versions, machine, digests and times stand in "
+        "<code>provenance.json</code> beside this page.</p>"
+        f'<details id="provenance"><summary>What decided this study</summary><pre>{escape(text)}</pre></details>'
+    )

@@ -1,0 +1,316 @@
+"""The tables of a study: one for each merge, forgetting, an overview, similarities."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from results.analysis import Analysis
+from results.bootstrap import interval
+from results.estimates import Estimate
+from results.grid import CONFIRMED, EXPLORED, UNSTABLE, Cell, Column, Row, Table
+from results.lineup import SHORT, Model, group_of
+from results.wording import difference, kind_of, listed, number, span, title_of
+
+ESTIMATE = ("value", "ci_low", "ci_high")
+CHANGE = (*ESTIMATE, "change", "change_ci_low", "change_ci_high")
+METHODS, CONTROLS = "methods", "controls"
+DISTANCE = Column("‖merged − pre‖", key="distance")
+
+
+def all_tables(analysis: Analysis) -> list[Table]:
+    """Every table that the study has material for, the overview first."""
+    found = [overview(analysis)] if analysis.lineup.merges("learn") else []
+    found += [merge_table(analysis, merge) for merge in analysis.lineup.merges("learn")]
+    if analysis.lineup.merges("forget"):
+        found.append(forget_table(analysis))
+    if not analysis.lineup.merges("learn") and not analysis.lineup.merges("forget"):
+        found.append(models_table(analysis))
+    if not analysis.study.similarity.empty:
+        found.append(similarity_table(analysis))
+    return found
+
+
+def section_of(label: str) -> str:
+    """Controls stand apart from the methods."""
+    return CONTROLS if group_of(label) == "control" else METHODS
+
+
+def mark(analysis: Analysis, merge: str, task: str, label: str) -> str:
+    """`*` or `°` where the difference from the baseline is significant; see the tables' notes."""
+    row = analysis.comparison(merge, task, label, analysis.lineup.baseline)
+    if row is None or not row.significant:
+        return ""
+    return CONFIRMED if row.status == "confirmatory" else EXPLORED
+
+
+def best_labels(analysis: Analysis, kind: str, merge: str, task: str) -> set[str]:
+    """The methods (no controls, none unstable) whose value, as written, is the best of a merge."""
+    direction = analysis.lineup.direction(kind, merge, task)
+    values = {}
+    for label in analysis.lineup.labels(kind, merge):
+        key = Model(kind, merge, label)
+        found = analysis.estimates.get(task, {}).get(key)
+        if found and section_of(label) == METHODS and not analysis.lineup.unstable_seeds(key):
+            values[label] = found.value
+    finite = {label: value for label, value in values.items() if math.isfinite(value)}
+    if not direction or len(finite) < 2:
+        return set()
+    top = max(finite.values(), key=lambda value: direction * value)
+    winners = {label for label, value in finite.items() if number(task, value) == number(task, top)}
+    return winners if len(winners) < len(finite) else set()
+
+
+def estimate_cell(
+    task: str, found: Estimate | None, marks: str = "", best: bool = False, brief: bool = False
+) -> Cell:
+    """A score with its interval (without, where `brief`)."""
+    if found is None:
+        return Cell("–", "", marks)
+    aside = "" if brief or math.isnan(found.low) else span(task, found.low, found.high)
+    return Cell(number(task, found.value), aside, marks, best, (found.value, found.low, found.high))
+
+
+def _model_cells(analysis: Analysis, key: Model, merge: str) -> list[Cell]:
+    unstable = UNSTABLE if analysis.lineup.unstable_seeds(key) else ""
+    cells = []
+    for task in analysis.lineup.tasks:
+        found = analysis.estimates.get(task, {}).get(key)
+        own = key.kind != "model"
+        marks = (mark(analysis, merge, task, key.label) if own else "") + unstable
+        best = own and key.label in best_labels(analysis, key.kind, merge, task)
+        cells.append(estimate_cell(task, found, marks, best))
+    distance = analysis.lineup.distance(key)
+    cells.append(Cell("–" if math.isnan(distance) else f"{distance:.2f}", raw=(distance,)))
+    return cells
+
+
+def _family_rows(analysis: Analysis, wanted: set[str] | None = None) -> list[Row]:
+    rows = []
+    for key in analysis.lineup.family_models:
+        if wanted is None or key.label in wanted:
+            rows.append(Row(key.label, "models", tuple(_model_cells(analysis, key, ""))))
+    return rows
+
+
+def _columns(analysis: Analysis, members: list[str] | None = None) -> tuple[Column, ...]:
+    out = []
+    for task in analysis.lineup.tasks:
+        unit = " (%)" if kind_of(task) == "rate" else ""
+        outside = members is not None and task != "wikitext" and task not in members
+        out.append(Column(title_of(task) + unit + (", not merged" if outside else ""), "", ESTIMATE, task))
+    return (*out, DISTANCE)
+
+
+def merge_table(analysis: Analysis, merge: str) -> Table:
+    """The main table of a learning merge: family, methods, controls; scores with intervals and the distance moved."""
+    experts = {name for names in analysis.meta.get("merges", {}).values() for name in names}
+    rows = _family_rows(analysis, {"base", "pre", *experts, *analysis.lineup.experts(merge)})
+    for label in analysis.lineup.labels("learn", merge):
+        key = Model("learn", merge, label)
+        rows.append(Row(label, section_of(label), tuple(_model_cells(analysis, key, merge))))
+    title = f"Learning {listed(analysis.lineup.experts(merge))} at λ = {_lambda(analysis, 'learn', merge)}"
+    notes = score_notes(analysis, "learn")
+    return Table(f"merge_{merge}", title, _columns(analysis, analysis.lineup.members(merge)), tuple(rows), notes)
+
+
+def models_table(analysis: Analysis) -> Table:
+    """The family's own scores, for studies without a merge."""
+    return Table(
+        "models", "Models of the family", _columns(analysis), tuple(_family_rows(analysis)), base_notes(analysis)
+    )
+
+
+def forget_table(analysis: Analysis) -> Table:
+    """Harm before and after, utility before and after with the paired interval of the difference."""
+    lineup = analysis.lineup
+    rows = []
+    harms = {lineup.harm_task(merge) for merge in lineup.merges("forget")}
+    tasks = [task for task in lineup.tasks if task in harms] + [task for task in lineup.tasks if task not in harms]
+    for merge in lineup.merges("forget"):
+        entry = analysis.meta.get("forgets", {}).get(merge, {})
+        section = f"{entry.get('target', merge)} forgets {entry.get('forget', 'ua')}"
+        target = lineup.target(merge)
+        keys = ([target] if target else []) + [
+            Model("forget", merge, label) for label in lineup.labels("forget", merge)
+        ]
+        for key in keys:
+            before = key.kind == "model"
+            cells = []
+            for task in tasks:
+                found = analysis.estimates.get(task, {}).get(key)
+                if before or task in harms:
+                    marks = "" if before else mark(analysis, merge, task, key.label)
+                    cells.append(estimate_cell(task, found, marks))
+                else:
+                    cells.append(_against_target(analysis, merge, task, key, target, found))
+            distance = math.nan if before else lineup.distance(key)
+            cells.append(Cell("–" if math.isnan(distance) else f"{distance:.2f}", raw=(distance,)))
+            name = f"before ({key.label})" if before else key.label
+            if not before and lineup.unstable_seeds(key):
+                name += f" {UNSTABLE}"
+            rows.append(Row(name, section, tuple(cells)))
+    columns = [
+        Column(f"harm: {title_of(task)} (%)", "", ESTIMATE, task)
+        if task in harms
+        else Column(title_of(task) + (" (%)" if kind_of(task) == "rate" else ""), "", CHANGE, task)
+        for task in tasks
+    ]
+    columns.append(Column("‖merged − target‖", key="distance"))
+    title = f"Forgetting at λ = {_lambda(analysis, 'forget')}: harm and utility, before and after"
+    lead = "Beside harm stands the score's interval, beside utility the change from before with its paired interval."
+    notes = (lead, *score_notes(analysis, "forget"))
+    return Table("forgetting", title, tuple(columns), tuple(rows), notes)
+
+
+def _against_target(
+    analysis: Analysis, merge: str, task: str, key: Model, target: Model | None, found: Estimate | None
+) -> Cell:
+    row = analysis.comparison(merge, task, key.label, target.label) if target else None
+    if found is None or row is None:
+        return estimate_cell(task, found)
+    aside = f"({difference(task, row.difference)} {span(task, row.ci_low, row.ci_high, True)})"
+    raw = (found.value, found.low, found.high, row.difference, row.ci_low, row.ci_high)
+    return Cell(number(task, found.value), aside, mark(analysis, merge, task, key.label), False, raw)
+
+
+def overview(analysis: Analysis) -> Table:
+    """One line a method, narrow enough for a terminal: each merge's perplexity and the tasks that were merged."""
+    lineup = analysis.lineup
+    cells_of = [
+        (merge, task)
+        for merge in lineup.merges("learn")
+        for task in (*[t for t in ("wikitext",) if t in lineup.tasks], *lineup.members(merge))
+    ]
+    rows = []
+    for label in lineup.labels("learn"):
+        cells = []
+        for merge, task in cells_of:
+            key = Model("learn", merge, label)
+            found = analysis.estimates.get(task, {}).get(key)
+            marks = mark(analysis, merge, task, label) + (UNSTABLE if lineup.unstable_seeds(key) else "")
+            best = label in best_labels(analysis, "learn", merge, task)
+            cells.append(estimate_cell(task, found, marks, best, brief=True))
+        mean = analysis.task_standings.get(label)
+        cells.append(_mean_cell(analysis, label) if mean else Cell("–"))
+        rows.append(Row(label, section_of(label), tuple(cells)))
+    columns = [Column(SHORT[task], merge, ESTIMATE, task) for merge, task in cells_of]
+    columns.append(Column("mean", "all", ESTIMATE, "mean of merged tasks"))
+    title = f"Overview: perplexity and merged tasks (%) at λ = {_lambda(analysis, 'learn')}"
+    return Table("overview", title, tuple(columns), tuple(rows), score_notes(analysis, "learn", intervals=False))
+
+
+def _mean_cell(analysis: Analysis, label: str) -> Cell:
+    """The mean over all merged-task scores."""
+    standing = analysis.task_standings[label]
+    rivals = [s.value for name, s in analysis.task_standings.items() if section_of(name) == METHODS]
+    best = section_of(label) == METHODS and len(rivals) > 1
+    best = best and number("gsm8k", standing.value) == number("gsm8k", max(rivals))
+    low, high = interval(standing.draws_B[None, :])
+    return Cell(number("gsm8k", standing.value), "", "", best, (standing.value, float(low[0]), float(high[0])))
+
+
+def forget_overview(analysis: Analysis) -> Table:
+    """Forgetting in a form narrow enough for a terminal: scores alone, a group of columns a target."""
+    lineup = analysis.lineup
+    merges = lineup.merges("forget")
+    cells_of = [(merge, task) for merge in merges for task in lineup.tasks]
+    rows = []
+    for label in ("before", *lineup.labels("forget")):
+        cells = []
+        for merge, task in cells_of:
+            key = lineup.target(merge) if label == "before" else Model("forget", merge, label)
+            found = analysis.estimates.get(task, {}).get(key) if key else None
+            marks = mark(analysis, merge, task, label) if label != "before" else ""
+            marks += UNSTABLE if key and lineup.unstable_seeds(key) else ""
+            cells.append(estimate_cell(task, found, marks, brief=True))
+        rows.append(Row(label, "", tuple(cells)))
+    columns = tuple(Column(SHORT[task], merge, ESTIMATE, task) for merge, task in cells_of)
+    title = f"Forgetting at λ = {_lambda(analysis, 'forget')} (ua should fall, the rest stay)"
+    return Table("forget_overview", title, columns, tuple(rows), score_notes(analysis, "forget", intervals=False)[1:])
+
+
+def similarity_table(analysis: Analysis) -> Table:
+    """Similarity of each layer and task (mean over seeds), and the weights that the schedules make of it."""
+    frame, weights = analysis.study.similarity, analysis.study.weights
+    layers = sorted(frame["layer"].unique(), key=layer_key)
+    tasks = sorted(frame["task"].unique())
+    similarity = frame.groupby(["layer", "task"])["similarity"].mean()
+    means = (
+        weights.groupby(["schedule", "layer", "task"])["weight"].mean() if len(weights) else pd.Series(dtype=float)
+    )
+    schedules = sorted(weights["schedule"].unique()) if len(weights) else []
+    rows = []
+    for layer in layers:
+        values = [float(similarity.get((layer, task), np.nan)) for task in tasks]
+        cells = [Cell("–" if math.isnan(v) else f"{v:.4f}", raw=(v,)) for v in values]
+        for schedule in schedules:
+            shares = [float(means.get((schedule, layer, task), np.nan)) for task in tasks]
+            cells += [Cell("–" if math.isnan(v) else f"{v:.2f}", raw=(v,)) for v in shares]
+        rows.append(Row(str(layer), "", tuple(cells)))
+    columns = [Column(task, "similarity") for task in tasks]
+    columns += [Column(task, schedule) for schedule in schedules for task in tasks]
+    seeds = frame["seed"].nunique()
+    note = "Cosine of the complex vector and the instruction vector; layer weights of each schedule."
+    note += f" Means over {seeds} seeds." if seeds > 1 else ""
+    return Table("similarity", "Similarity and weight of each layer", tuple(columns), tuple(rows), (note,), "layer")
+
+
+def layer_key(layer: object) -> tuple[int, float, str]:
+    """Numbered layers by number, others after them by name."""
+    try:
+        return 0, float(str(layer)), ""
+    except ValueError:
+        return 1, 0.0, str(layer)
+
+
+def _lambda(analysis: Analysis, kind: str, merge: str | None = None) -> str:
+    scores = analysis.scores
+    rows = scores[(scores["kind"] == kind) & ((scores["merge"] == merge) if merge else True)]
+    values = sorted(set(rows["lambda"].dropna().astype(float)))
+    return ", ".join(f"{value:g}" for value in values) or "–"
+
+
+def base_notes(analysis: Analysis) -> tuple[str, ...]:
+    """What the intervals are, how many items and seeds."""
+    seeds = len(analysis.lineup.seeds)
+    items = sorted({measure.n for measure in analysis.measures.values()})
+    count = " to ".join(str(n) for n in dict.fromkeys((items[0], items[-1]))) if items else "no"
+    if seeds == 1:
+        how = "Wilson for rates, document bootstrap for perplexity"
+    else:
+        how = f"hierarchical bootstrap over {seeds} seeds and, within them, items; values are means over seeds"
+    text = f"In brackets 95 % intervals ({how}); {count} items a task, {seeds} seed{'s' * (seeds > 1)}."
+    if seeds > 1:
+        text += f" {seeds} seeds support at most “consistent in sign”."
+    return (text,)
+
+
+def score_notes(analysis: Analysis, kind: str, intervals: bool = True) -> tuple[str, ...]:
+    """The note lines under a table of scores."""
+    lineup = analysis.lineup
+    notes = list(base_notes(analysis))
+    if not intervals:
+        items = notes[0].split("; ")[-1]
+        notes = [f"Best of the methods in bold; mean is over all merged-task scores; {items}"]
+    merges = lineup.merges(kind)
+    have = [m for m in merges if lineup.baseline in lineup.labels(kind, m)]
+    if not have:
+        notes.append(f"No row {lineup.baseline}: nothing to compare with, so no marks.")
+    else:
+        family = int((analysis.comparisons["status"] == "confirmatory").sum())
+        seeds = " and every seed agrees in sign" if len(lineup.seeds) > 1 else ""
+        confirmed = (
+            f"{CONFIRMED} differs from {lineup.baseline}, confirmatory (Holm over {family} tests, p < 0.05{seeds})"
+        )
+        explored = f"{EXPLORED} differs from {lineup.baseline}, exploratory (uncorrected p < 0.05{seeds})"
+        notes.append(f"{confirmed}; {explored}." if kind == "learn" else f"{explored}.")
+    broken = [key for key in lineup.models if key.kind == kind and lineup.unstable_seeds(key)]
+    if broken:
+        text = f"{UNSTABLE} unstable (not finite, or over 10 × pre's perplexity)"
+        if len(lineup.seeds) > 1:
+            text += " for at least one seed; the mean is over the stable seeds, where there is one"
+        notes.append(text + "; never counted as best.")
+    return tuple(notes)

@@ -1,0 +1,195 @@
+"""Each claim's rule on studies whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_study import make_study
+
+from results.analysis import Analysis, analyse
+from results.claim_rules import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, c1, c2, c3, c4, c5, c6, c7
+from results.claims import check_claims, claims_markdown
+from results.inputs import Study
+
+Truth = dict[str, tuple[float, float, float, float]]
+METHODS = ("ta", "ties", "dare", "dare_ties", "lata_linear", "ta_norm_matched", "lata_shuffled", "depth_linear")
+PPL, RATES = ("wikitext",), ("gsm8k", "humaneval", "refusal")
+EQUAL: Truth = dict.fromkeys(METHODS, (2.4, 0.4, 0.4, 0.4))
+
+
+def learned(truth: Truth, seeds: tuple[int, ...] = (0,), **meta: object) -> Analysis:
+    def skill(kind: str, merge: str, label: str) -> tuple[float, float, float, float] | None:
+        return truth.get(label) if kind == "learn" else None
+
+    merges = ("math+code", "ua+math")
+    study = make_study(seeds, methods=tuple(truth), merges=merges, forgets=(), skill=skill, seed_sd=0, **meta)
+    return analyse(study)
+
+
+def forgotten(after: tuple[float, float, float, float], items: int = 300) -> Analysis:
+    def skill(kind: str, merge: str, label: str) -> tuple[float, float, float, float] | None:
+        return after if kind == "forget" else (2.2, 0.02, 0.02, 0.95) if label == "target_ua" else None
+
+    return analyse(make_study(merges=(), forgets=("target_ua-ua",), skill=skill, seed_sd=0, items=items))
+
+
+def test_c1_is_supported_when_lata_is_lowest_everywhere() -> None:
+    found = c1(learned({**EQUAL, "lata_linear": (2.2, 0.4, 0.4, 0.4)}, tasks=PPL))
+    assert found.verdict == SUPPORTED
+    assert "8 of 8" in found.numbers
+
+
+def test_c1_is_not_supported_when_one_rival_is_lower() -> None:
+    assert (
+        c1(learned({**EQUAL, "lata_linear": (2.2, 0.4, 0.4, 0.4), "ties": (2.0, 0, 0, 0)}, tasks=PPL)).verdict
+        == NOT_SUPPORTED
+    )
+
+
+def test_c1_is_inconclusive_under_the_null_and_when_a_rival_is_missing() -> None:
+    assert c1(learned(EQUAL, tasks=PPL)).verdict == INCONCLUSIVE
+    without = {name: skill for name, skill in EQUAL.items() if name != "dare_ties"}
+    assert c1(learned({**without, "lata_linear": (2.2, 0.4, 0.4, 0.4)}, tasks=PPL)).verdict == INCONCLUSIVE
+
+
+def test_c1_does_not_count_controls_and_needs_lambda_one() -> None:
+    truth = {**EQUAL, "lata_linear": (2.2, 0.4, 0.4, 0.4), "ta_norm_matched": (1.8, 0.4, 0.4, 0.4)}
+    assert c1(learned(truth, tasks=PPL)).verdict == SUPPORTED
+    half = learned(truth, tasks=PPL)
+    half.scores["lambda"] = 0.5
+    assert c1(half).verdict == NOT_RUN
+
+
+def test_c2_is_supported_when_lata_beats_all_three_on_most_scores() -> None:
+    assert c2(learned({**EQUAL, "lata_linear": (2.4, 0.7, 0.7, 0.7)}, tasks=RATES)).verdict == SUPPORTED
+
+
+def test_c2_is_not_supported_when_half_of_the_scores_are_lost() -> None:
+    assert c2(learned({**EQUAL, "ties": (2.4, 0.8, 0.8, 0.4)}, tasks=RATES)).verdict == NOT_SUPPORTED
+
+
+def test_c2_is_inconclusive_under_the_null() -> None:
+    found = c2(learned(EQUAL, tasks=RATES))
+    assert found.verdict == INCONCLUSIVE
+    assert "in 0 of 4" in found.numbers
+
+
+def test_c3_is_supported_when_harm_is_gone_and_utility_is_unchanged() -> None:
+    def skill(kind: str, merge: str, label: str) -> tuple[float, float, float, float] | None:
+        return (2.2, 0.4, 0.4, 0.01) if kind == "forget" else None
+
+    study = make_study(merges=(), forgets=("target_ua_math-ua",), skill=skill, seed_sd=0)
+    items, scores = study.items, study.scores
+    for task in ("gsm8k", "humaneval"):  # the answers of the target, but for one item
+        of = {
+            label: items.index[(items["label"] == label) & (items["task"] == task)]
+            for label in ("target_ua_math", "lata_threshold")
+        }
+        answers = items.loc[of["target_ua_math"], "value"].to_numpy().copy()
+        answers[::300] = 1 - answers[::300]
+        items.loc[of["lata_threshold"], "value"] = answers
+        mine = (scores["label"] == "lata_threshold") & (scores["task"] == task)
+        scores.loc[mine, "value"] = answers[:300].mean()
+    found = c3(analyse(study))
+    assert found.verdict == SUPPORTED
+    assert "meets 3" in found.numbers
+
+
+def test_c3_is_not_supported_when_harm_stays_or_utility_falls() -> None:
+    assert c3(forgotten((2.2, 0.02, 0.02, 0.50))).verdict == NOT_SUPPORTED
+    assert c3(forgotten((2.2, 0.30, 0.02, 0.01))).verdict == NOT_SUPPORTED  # not equivalent either way
+
+
+def test_c3_is_inconclusive_when_items_are_few() -> None:
+    assert c3(forgotten((2.2, 0.02, 0.02, 0.01), items=40)).verdict == INCONCLUSIVE
+
+
+def test_c3_is_not_run_without_forgetting() -> None:
+    assert c3(learned(EQUAL, tasks=PPL)).verdict == NOT_RUN
+
+
+def similar(values: list[float], **meta: object) -> Analysis:
+    base = make_study(methods=("ta",), merges=("math+code",), forgets=(), items=20, **meta)
+    rows = [
+        {"family": "mini", "seed": 0, "layer": layer, "task": task, "similarity": value}
+        for task in ("math", "code")
+        for layer, value in enumerate(values)
+    ]
+    return analyse(Study(base.scores, base.items, pd.DataFrame(rows), meta=base.meta))
+
+
+def test_c4_follows_the_direction_of_similarity_with_depth() -> None:
+    falling = np.linspace(0.99, 0.94, 12).tolist()
+    assert c4(similar(falling)).verdict == SUPPORTED
+    assert c4(similar(falling[::-1])).verdict == NOT_SUPPORTED
+    assert c4(similar([0.98, 0.97, 0.99, 0.96])).verdict == INCONCLUSIVE
+    assert c4(similar([0.98])).verdict == NOT_RUN
+
+
+def test_c5_counts_the_share_below_a_fixed_threshold_and_refuses_a_quantile() -> None:
+    tenth = [0.99] * 9 + [0.93]
+    fixed = {"kind": "value", "value": 0.95}
+    assert c5(similar(tenth, threshold=fixed)).verdict == SUPPORTED
+    assert c5(similar([0.99] * 10, threshold=fixed)).verdict == NOT_SUPPORTED
+    assert c5(similar([0.9] * 10, threshold=fixed)).verdict == NOT_SUPPORTED
+    quantile = c5(similar(tenth, threshold={"kind": "quantile", "value": 0.1}))
+    assert quantile.verdict == NOT_RUN
+    assert "10.0 %" in quantile.numbers
+    assert c5(similar(tenth, threshold={"kind": "value", "value": 0.9})).verdict == NOT_RUN
+
+
+def sweep(lambdas: list[float], unstable_from: float) -> Analysis:
+    found = learned({"ta": EQUAL["ta"]}, tasks=PPL)
+    one = found.scores[(found.scores["label"] == "ta") & (found.scores["task"] == "wikitext")]
+    frames = [one.assign(**{"lambda": value, "unstable": value >= unstable_from}) for value in lambdas]
+    return Analysis(found.study, found.lineup, pd.concat(frames), found.measures, found.comparisons)
+
+
+def test_c6_needs_a_sweep_and_looks_for_an_unstable_lambda_up_to_two() -> None:
+    assert c6(learned(EQUAL, tasks=PPL)).verdict == NOT_RUN
+    assert c6(sweep([0.5, 1.0], 9)).verdict == NOT_RUN
+    broken = c6(sweep([0.5, 1.0, 1.5, 2.0], 1.5))
+    assert broken.verdict == SUPPORTED
+    assert "λ = 1.5" in broken.numbers
+    assert c6(sweep([0.5, 1.0, 2.0], 9)).verdict == NOT_SUPPORTED
+    assert c6(sweep([0.5, 1.0, 1.2], 9)).verdict == INCONCLUSIVE
+    assert c6(sweep([0.5, 1.0, 3.0], 3)).verdict == NOT_SUPPORTED
+
+
+def test_c7_is_supported_when_no_control_reaches_the_gain() -> None:
+    assert c7(learned({**EQUAL, "lata_linear": (2.2, 0.7, 0.7, 0.7)})).verdict == SUPPORTED
+
+
+def test_c7_is_not_supported_when_moving_less_far_gives_the_same() -> None:
+    better = (2.2, 0.7, 0.7, 0.7)
+    found = c7(learned({**EQUAL, "lata_linear": better, "ta_norm_matched": better}))
+    assert found.verdict == NOT_SUPPORTED
+    assert "ta_norm_matched" in found.numbers
+
+
+def test_c7_is_inconclusive_without_a_gain_and_not_run_without_controls() -> None:
+    assert c7(learned({**EQUAL, "ta": (2.2, 0.7, 0.7, 0.7)})).verdict == INCONCLUSIVE
+    assert c7(learned({"ta": EQUAL["ta"], "lata_linear": (2.2, 0.7, 0.7, 0.7)})).verdict == NOT_RUN
+
+
+def test_the_schedule_that_decides_is_named_by_the_study_and_the_others_stand_beside_it() -> None:
+    truth = {**EQUAL, "lata_linear": (2.2, 0.4, 0.4, 0.4), "lata_log": (2.6, 0.4, 0.4, 0.4)}
+    assert c1(learned(truth, tasks=PPL)).verdict == SUPPORTED
+    log = c1(learned(truth, schedule={"learn": "lata_log"}, tasks=PPL))
+    assert log.verdict == NOT_SUPPORTED
+    assert any(line.startswith("lata_linear by the same rule: ") for line in log.detail)
+
+
+def test_three_seeds_must_agree_before_a_claim_is_supported() -> None:
+    found = learned({**EQUAL, "lata_linear": (2.2, 0.4, 0.4, 0.4)}, seeds=(0, 1, 2))
+    assert c1(found).verdict == SUPPORTED
+    assert "consistent in sign" in claims_markdown(found, check_claims(found))
+
+
+@pytest.mark.parametrize("methods", [("ta",), ("ties", "lata_log"), ("lata_threshold",)])
+def test_every_claim_has_a_verdict_on_any_study(methods: tuple[str, ...]) -> None:
+    table = check_claims(analyse(make_study(methods=methods, merges=("math+code",), forgets=(), items=20)))
+    assert table["claim"].tolist() == ["C1", "C2", "C3", "C4", "C5", "C6", "C7"]
+    assert set(table["verdict"]) <= {SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN}
+    assert (table["numbers"] != "").all()

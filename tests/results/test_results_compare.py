@@ -1,0 +1,115 @@
+"""The comparisons: which tests are made, which are corrected, and what they find on studies of known truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from synthetic_study import make_study
+
+from results.analysis import Analysis, analyse
+from results.compare import COLUMNS
+from results.inputs import Study
+from results.statistics import holm
+
+LEARN = ("ta", "ties", "dare", "lata_linear", "ta_half")
+
+
+def no_difference(kind: str, merge: str, label: str) -> tuple[float, float, float, float] | None:
+    return (2.4, 0.4, 0.5, 0.6) if kind == "learn" else None
+
+
+@pytest.fixture(scope="module")
+def full() -> Study:
+    return make_study()
+
+
+@pytest.fixture(scope="module")
+def analysed(full: Study) -> Analysis:
+    return analyse(full)
+
+
+def test_the_confirmatory_family_is_each_schedule_against_three_baselines_on_merged_tasks(analysed: Analysis) -> None:
+    found = analysed.comparisons
+    family = found[found["status"] == "confirmatory"]
+    assert tuple(found.columns) == COLUMNS
+    assert len(family) == 3 * 3 * (3 + 3 + 3 + 4)
+    assert set(family["a"]) == {"lata_linear", "lata_log", "lata_threshold"}
+    assert set(family["b"]) == {"ta", "ties", "dare"}
+    assert set(family[family["merge"] == "math+code"]["task"]) == {"wikitext", "gsm8k", "humaneval"}
+    assert (family["kind"] == "learn").all()
+
+
+def test_holm_corrects_the_confirmatory_family_and_nothing_else(analysed: Analysis) -> None:
+    found = analysed.comparisons
+    family = found["status"] == "confirmatory"
+    assert found.loc[family, "p_corrected"].to_numpy() == pytest.approx(holm(found.loc[family, "p"].to_numpy()))
+    assert found.loc[~family, "p_corrected"].isna().all()
+
+
+def test_one_seed_uses_mcnemar_on_independent_items_and_the_bootstrap_elsewhere(analysed: Analysis) -> None:
+    found = analysed.comparisons
+    tests = found.groupby("task")["test"].agg(set).to_dict()
+    assert tests["gsm8k"] == tests["humaneval"] == {"McNemar exact"}
+    assert tests["wikitext"] == {"paired bootstrap"}
+    assert tests["refusal"] == {"paired bootstrap"}  # its items come in clusters
+
+
+def test_mcnemar_is_made_on_the_items_of_both_models(full: Study, analysed: Analysis) -> None:
+    row = analysed.comparison("math+code", "gsm8k", "lata_linear", "ta")
+    items = full.items[(full.items["merge"] == "math+code") & (full.items["filter"] == "strict-match")]
+    a, b = (items[items["label"] == label].set_index("item")["value"] for label in ("lata_linear", "ta"))
+    only_a, only_b = int((a > b).sum()), int((b > a).sum())
+    assert row.p == pytest.approx(stats.binomtest(only_a, only_a + only_b).pvalue)
+    assert row.difference == pytest.approx(a.mean() - b.mean())
+
+
+def test_several_seeds_are_resampled_and_must_agree_in_sign() -> None:
+    found = analyse(make_study(seeds=(0, 1, 2), methods=LEARN)).comparisons
+    assert set(found["test"]) == {"hierarchical bootstrap"}
+    assert (found["seeds"] == 3).all()
+    assert not found["significant"][found["same_sign"] < 3].any()
+    assert found["significant"].any()
+
+
+def test_seeds_are_not_pooled_as_if_independent() -> None:
+    study = make_study(
+        (0, 1, 2),
+        methods=("ta", "lata_linear"),
+        merges=("math+code",),
+        tasks=("gsm8k",),
+        skill=no_difference,
+        seed_sd=0.5,
+    )
+    wide = analyse(study)
+    row = wide.comparison("math+code", "gsm8k", "lata_linear", "ta")
+    pooled = 1.96 * np.sqrt(2 * 0.4 * 0.6 / 900)
+    assert row.ci_high - row.ci_low > 3 * pooled
+
+
+def test_a_null_study_shows_no_confirmed_difference() -> None:
+    confirmed = 0
+    for seed in range(4):
+        study = make_study((seed,), skill=no_difference, seed_sd=0, methods=LEARN, merges=("math+code",), forgets=())
+        found = analyse(study).comparisons
+        confirmed += int((found["significant"] & (found["status"] == "confirmatory")).sum())
+    assert confirmed <= 1
+
+
+def test_an_unstable_rival_is_marked_and_stays_out_of_the_correction() -> None:
+    study = make_study(methods=LEARN, merges=("math+code",), forgets=())
+    study.scores.loc[(study.scores["label"] == "dare") & (study.scores["task"] == "wikitext"), "value"] = np.inf
+    broken = (study.items["label"] == "dare") & (study.items["task"] == "wikitext")
+    study.items.loc[broken, "value"] = -np.inf
+    found = analyse(study)
+    row = found.comparison("math+code", "wikitext", "lata_linear", "dare")
+    assert row.unstable_b
+    assert np.isnan(row.p)
+    assert not row.significant
+    assert found.lead(row) == 1
+    assert found.comparison("math+code", "wikitext", "lata_linear", "ta").p_corrected < 0.05
+
+
+def test_without_the_baseline_other_pairs_are_still_compared() -> None:
+    found = analyse(make_study(methods=("ties", "lata_log"), forgets=())).comparisons
+    assert set(zip(found["a"], found["b"], strict=True)) == {("lata_log", "ties")}
