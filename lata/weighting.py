@@ -33,7 +33,8 @@ def ranks(similarity_L: Vector) -> Vector:
 def linear(similarity_L: Vector) -> Vector:
     """Linear-Drop-by-Rank: r / (L−1); 1 for a single layer."""
     count = similarity_L.size
-    return ranks(similarity_L) / (count - 1) if count > 1 else np.ones(count)
+    shape = ranks(similarity_L) / (count - 1) if count > 1 else np.ones(count)
+    return np.asarray(shape, dtype=np.float64)
 
 
 def logarithmic(similarity_L: Vector) -> Vector:
@@ -65,7 +66,7 @@ def below_quantile(quantile: float) -> Schedule:
         # The tiny slack keeps 0.29 · 100 = 28.999… from losing a layer to rounding.
         keep = max(1, int(np.floor(quantile * similarity_L.size + 1e-9)))
         lower = (similarity_L[None, :] < similarity_L[:, None]).sum(axis=1)
-        return (lower < keep).astype(np.float64)
+        return np.asarray(lower < keep, dtype=np.float64)
 
     return schedule
 

@@ -42,8 +42,7 @@ class Summary:
         claims: one row a claim: family, claim, statement, rule, verdict, numbers, detail.
         scores: the score table with its intervals.
         comparisons: see `results.compare.COLUMNS`.
-        paths: what was written, by name: scores, scores_csv, comparisons, claims, claims_csv, report, `table:NAME`,
-            `figure:NAME` (the PNG).
+        files: everything that was written.
     """
 
     table: str
@@ -51,7 +50,7 @@ class Summary:
     claims: pd.DataFrame
     scores: pd.DataFrame
     comparisons: pd.DataFrame
-    paths: dict[str, Path]
+    files: tuple[Path, ...]
 
 
 def summarise(study: Study, out: Path) -> Summary:
@@ -72,29 +71,27 @@ def summarise(study: Study, out: Path) -> Summary:
     figures = all_figures(analysis)
     forget = [forget_overview(analysis)] if analysis.lineup.merges("forget") else []
     out = Path(out)
-    paths: dict[str, Path] = {}
+    files: list[Path] = []
 
-    def write(key: str, name: str, content: str | bytes) -> None:
-        path = out / name
-        _write(path, content if isinstance(content, bytes) else content.encode())
-        if key:
-            paths[key] = path
+    def write(name: str, content: str | bytes) -> None:
+        _write(out / name, content if isinstance(content, bytes) else content.encode())
+        files.append(out / name)
 
-    write("scores", "scores.parquet", _parquet(analysis.scores))
-    write("scores_csv", "scores.csv", analysis.scores.to_csv(index=False, lineterminator="\n"))
-    write("comparisons", "comparisons.csv", analysis.comparisons.to_csv(index=False, lineterminator="\n"))
-    write("claims_csv", "claims.csv", claims.to_csv(index=False, lineterminator="\n"))
-    write("claims", "claims.md", claims_markdown(analysis, claims))
+    write("scores.parquet", _parquet(analysis.scores))
+    write("scores.csv", analysis.scores.to_csv(index=False, lineterminator="\n"))
+    write("comparisons.csv", analysis.comparisons.to_csv(index=False, lineterminator="\n"))
+    write("claims.csv", claims.to_csv(index=False, lineterminator="\n"))
+    write("claims.md", claims_markdown(analysis, claims))
     for table in tables:
-        write(f"table:{table.name}", f"tables/{table.name}.md", to_markdown(table))
-        write("", f"tables/{table.name}.tex", to_latex(table))
-        write("", f"tables/{table.name}.csv", to_csv(table))
+        write(f"tables/{table.name}.md", to_markdown(table))
+        write(f"tables/{table.name}.tex", to_latex(table))
+        write(f"tables/{table.name}.csv", to_csv(table))
     for name, (_, svg, png) in figures.items():
-        write("", f"figures/{name}.svg", svg)
-        write(f"figure:{name}", f"figures/{name}.png", png)
-    write("report", "report.html", report(analysis, found, claims, tables, figures))
+        write(f"figures/{name}.svg", svg)
+        write(f"figures/{name}.png", png)
+    write("report.html", report(analysis, found, claims, tables, figures))
     shown = "\n\n".join(_terminal(table) for table in (*tables, *forget) if table.name in TERMINAL)
-    return Summary(shown, found.headline, claims, analysis.scores, analysis.comparisons, paths)
+    return Summary(shown, found.headline, claims, analysis.scores, analysis.comparisons, tuple(files))
 
 
 def _terminal(table: Table) -> str:

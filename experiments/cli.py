@@ -1,0 +1,76 @@
+"""The thin shell around every command: Hydra composes, a task runs, an error is one line.
+
+A mistake of the user ends with one line on standard error and exit status 2; Ctrl-C with status 130. Set
+``HYDRA_FULL_ERROR=1`` to see the traceback instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+import hydra
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.config import CONF, StudyPlan, register_schemas, study, unknown_key
+from lata.methods import suggest
+
+
+def run(task: Callable[[StudyPlan], None]) -> None:
+    """Compose the configuration from the command line, check it, and call `task` with it."""
+    register_schemas()
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Without this Hydra prints errors in its own many-lined way and exits before they can be read here.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+    def fail(error: Exception) -> NoReturn:
+        if show_traceback:
+            raise error
+        print(f"error: {explain(error)}", file=sys.stderr)
+        sys.exit(2)
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    def main(raw: DictConfig) -> None:
+        # Errors end here, before Hydra prints lines of its own about them.
+        try:
+            task(study(raw))
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+            sys.exit(130)
+        except (OmegaConfBaseException, ValueError, OSError) as error:
+            fail(error)
+
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(error)
+
+
+def explain(error: BaseException) -> str:
+    """One line that says what was wrong, with the nearest valid key where a key was."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    lines = [line.strip() for link in chain for line in str(link).splitlines() if line.strip()]
+    first = lines[0] if lines else type(error).__name__
+    unparsed = next((link.override for link in chain if isinstance(link, OverrideParseException)), None)
+    if unparsed is not None:
+        return f"cannot read the override {unparsed!r}; write key=value, and lists in quotes: 'methods=[ta, ties]'"
+    for line in lines:
+        if unknown := _UNKNOWN_KEY.search(line):
+            return unknown_key(unknown.group(1))
+    if missing := re.match(r"(?:In '.*?': )?Could not find '([^']*)/([^'/]*)'", first):
+        group, choice = missing.groups()
+        known = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+        return f"{group}={choice} does not exist{suggest(choice, known)} (there are: {', '.join(known)})"
+    if first.startswith("Error merging override "):
+        return f"{first.removeprefix('Error merging override ')}: {str(chain[-1]).splitlines()[0]}"
+    return first
+
+
+_UNKNOWN_KEY = re.compile(r"(?:Could not override|Key) '([^'@]+)(?:@[^']*)?'(?:\.| not in | is not in struct)")

@@ -1,0 +1,298 @@
+"""The schema of every configuration group, and the checks that types alone cannot make.
+
+Hydra composes plain YAML; these dataclasses say which keys exist and of which type each value is, so that a typo
+is refused before anything runs. `study` turns the composed configuration into the object that the pipeline
+reads, with every method resolved and every name checked. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, make_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from experiments.mini.family import MiniFamily
+from lata.methods import Method, get, suggest
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+class FamilyKind(Enum):
+    """Where a family's models come from."""
+
+    mini = "mini"
+
+
+class EvalSource(Enum):
+    """Where the documents of the tasks come from."""
+
+    mini = "mini"
+
+
+class LoggerKind(Enum):
+    """Where a study is logged beside its own folder."""
+
+    wandb = "wandb"
+    none = "none"
+
+
+#: Every field of the training recipe; what decides it besides (seed, cache, device) has keys of its own.
+MiniRecipe = make_dataclass(
+    "MiniRecipe",
+    [
+        (option.name, get_type_hints(MiniFamily)[option.name], field(default=option.default))
+        for option in fields(MiniFamily)
+        if option.name not in ("seed", "cache", "device")
+    ],
+)
+
+
+@dataclass
+class FamilyConfig:
+    """Which models: names of experts and forgetting targets, and the task that scores each expert."""
+
+    name: str = MISSING
+    kind: FamilyKind = FamilyKind.mini
+    seed: int = 0
+    device: str = "auto"
+    experts: list[str] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    expert_task: dict[str, str] = field(default_factory=dict)
+    recipe: MiniRecipe = field(default_factory=MiniRecipe)  # type: ignore[valid-type]
+
+
+@dataclass
+class EvalConfig:
+    """Which tasks, on which documents, and how: the fields of `eval.harness.EvalSettings`."""
+
+    source: EvalSource = EvalSource.mini
+    tasks: list[str] = field(default_factory=list)
+    split: str = "test"
+    limit: int | None = None
+    batch_size: int = 1
+    dtype: str = "float32"
+    device: str = "auto"
+    threads: int = 1
+    backend: str = "hf"
+    chat_template: str = "off"
+    allow_weaker_sandbox: bool = False
+
+
+@dataclass
+class LoggerConfig:
+    """Weights & Biases or nothing."""
+
+    kind: LoggerKind = LoggerKind.none
+    project: str = "lata-bench"
+    entity: str | None = None
+
+
+@dataclass
+class ForgetConfig:
+    """One forgetting job: subtract expert `forget`'s direction from model `target`."""
+
+    target: str = MISSING
+    forget: str = MISSING
+
+
+@dataclass
+class Config:
+    """A whole study; see the comments in `conf/`."""
+
+    name: str = "custom"
+    title: str = ""
+    family: FamilyConfig = field(default_factory=FamilyConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    lam: float = 1.0
+    merges: list[str] = field(default_factory=list)
+    methods: list[Any] = field(default_factory=list)
+    forget: list[ForgetConfig] = field(default_factory=list)
+    forget_methods: list[Any] = field(default_factory=list)
+    baseline: str = "ta"
+    harm_threshold: float = 0.10
+    utility_margin: float = 0.02
+    seeds: list[int] | None = None
+    workers: int | None = None
+    out: str = MISSING
+    cache: str = MISSING
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """One row of a study: a method with all its parameters.
+
+    Attributes:
+        method: the registered method.
+        parameters: every parameter, defaults included.
+        label: its name in every table; parameters stand in it only where the study has the method twice.
+    """
+
+    method: Method
+    parameters: Mapping[str, Any]
+    label: str
+
+    @property
+    def changed(self) -> str:
+        """The parameters that differ from the method's own defaults, as ``key=value, …``."""
+        different = {k: v for k, v in self.parameters.items() if v != self.method.defaults[k]}
+        return ", ".join(f"{k}={v}" for k, v in different.items())
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A checked configuration: what the pipeline runs.
+
+    Attributes:
+        config: the composed configuration.
+        merges: label (``ua+math``) → names of experts, as given.
+        methods: the rows of the learning tables.
+        forget_methods: the rows of the forgetting tables.
+        seeds: the seeds of the family and of the random methods.
+        out: folder of the results.
+        cache: folder of models and finished steps.
+    """
+
+    config: Config
+    merges: dict[str, list[str]]
+    methods: list[MethodChoice]
+    forget_methods: list[MethodChoice]
+    seeds: list[int]
+    out: Path
+    cache: Path
+
+
+def register_schemas() -> None:
+    """Make the dataclasses known to Hydra under the names that `conf/` refers to."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def study(raw: DictConfig) -> StudyPlan:
+    """Check a composed configuration and resolve its methods.
+
+    Raises:
+        ValueError: something that no run could do: an unknown method or expert, no merges, λ that is not finite …
+    """
+    # Hydra's `+key=value` adds keys past the schema; they would be ignored without a word.
+    for key in sorted(_dotted(raw) - set(_schema_keys())):
+        if not key.startswith("family.expert_task."):
+            raise ValueError(unknown_key(key))
+    config = OmegaConf.to_object(raw)
+    assert isinstance(config, Config)
+    family = config.family
+    if not math.isfinite(config.lam):
+        raise ValueError(f"lam={config.lam} must be a finite number")
+    if not config.merges:
+        raise ValueError("merges=[] leaves nothing to do; give at least one, such as 'merges=[math+code]'")
+    merges = {label: _experts(label, family) for label in config.merges}
+    _refuse_twice("merges", config.merges)
+    for job in config.forget:
+        _known("forget target", job.target, family.targets)
+        _known("forget expert", job.forget, family.experts)
+    _refuse_twice("forget", [f"{job.target}-{job.forget}" for job in config.forget])
+    for task in config.family.expert_task.values():
+        _known("family.expert_task", task, config.eval.tasks)
+    methods = resolve_methods(config.methods)
+    if not methods:
+        raise ValueError(
+            "methods=[] leaves nothing to compare; give at least one, such as 'methods=[ta, lata_linear]'"
+        )
+    seeds = config.seeds if config.seeds is not None else [family.seed]
+    if not seeds:
+        raise ValueError("seeds=[] leaves nothing to do; give at least one, such as 'seeds=[0]'")
+    _refuse_twice("seeds", seeds)
+    if config.workers is not None and config.workers < 1:
+        raise ValueError(f"workers={config.workers} must be at least 1")
+    return StudyPlan(
+        config=config,
+        merges=merges,
+        methods=methods,
+        forget_methods=resolve_methods(config.forget_methods),
+        seeds=list(seeds),
+        out=Path(config.out).expanduser(),
+        cache=Path(config.cache).expanduser(),
+    )
+
+
+def unknown_key(key: str) -> str:
+    """An error line for a key that the schema has not, with the nearest ones that it has."""
+    near = difflib.get_close_matches(key, _schema_keys(), n=2, cutoff=0.6)
+    return f"unknown key {key!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; --help lists the keys")
+
+
+def _schema_keys() -> list[str]:
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra", "paths", "method"}
+    return sorted({*_dotted(OmegaConf.structured(Config)), *groups})
+
+
+def _dotted(node: DictConfig, prefix: str = "") -> set[str]:
+    """Every key of a configuration and of the mappings in it, dotted."""
+    found: set[str] = set()
+    for key in map(str, node):
+        found.add(f"{prefix}{key}")
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
+            found |= _dotted(child, f"{prefix}{key}.")
+    return found
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """The configuration as plain dictionaries, lists and values."""
+    container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:
+    """Turn ``[ta, {name: ties, density: 0.3}]`` into methods with all their parameters.
+
+    Defaults come from `conf/method/<name>.yaml`. Two entries with equal parameters are an error.
+    """
+    resolved: list[tuple[Method, dict[str, Any]]] = []
+    for entry in entries:
+        given = {"name": entry} if isinstance(entry, str) else entry
+        if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+            raise ValueError(f"methods: {entry!r} is neither a name nor {{name: …, parameter: value}}")
+        method = get(given["name"])
+        file = yaml.safe_load((CONF / "method" / f"{method.name}.yaml").read_text(encoding="utf-8"))
+        parameters = method.parameters({k: v for k, v in {**file, **given}.items() if k != "name"})
+        if (method, parameters) in resolved:
+            raise ValueError(f"methods: {method.name} stands twice with the same parameters")
+        resolved.append((method, parameters))
+    repeated = Counter(method.name for method, _ in resolved)
+    choices = []
+    for method, parameters in resolved:
+        choice = MethodChoice(method, parameters, method.name)
+        if repeated[method.name] > 1 and choice.changed:
+            choice = MethodChoice(method, parameters, f"{method.name}({choice.changed})")
+        choices.append(choice)
+    return choices
+
+
+def _experts(label: str, family: FamilyConfig) -> list[str]:
+    experts = [part.strip() for part in str(label).split("+")]
+    for expert in experts:
+        _known(f"merge {label!r}: expert", expert, family.experts)
+    _refuse_twice(f"merge {label!r}", experts)
+    return experts
+
+
+def _known(what: str, name: str, known: list[str]) -> None:
+    if name not in known:
+        raise ValueError(f"{what} {name!r} is not one of {', '.join(known)}{suggest(name, known)}")
+
+
+def _refuse_twice(what: str, values: Iterable[Any]) -> None:
+    twice = [str(value) for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise ValueError(f"{what}: {', '.join(twice)} stands twice")

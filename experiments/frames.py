@@ -1,0 +1,151 @@
+"""From the steps' files to the data frames that `results` reads."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
+from experiments.config import StudyPlan
+from experiments.provenance import command
+from experiments.steps import Weights
+from experiments.worker import Job
+from lata import weighting
+from results.study import Study
+
+if TYPE_CHECKING:
+    from experiments.pipeline import Entry
+
+
+def make_study(
+    plan: StudyPlan,
+    entries: Sequence[Entry],
+    weights: Mapping[Job, Weights],
+    evaluations: Mapping[str, Mapping[str, bytes]],
+    similarities: Mapping[int, Mapping[str, Any]],
+    run_key: str,
+) -> Study:
+    """Everything that tables, figures, claims and report are made of.
+
+    Args:
+        plan: the study.
+        entries: its rows.
+        weights: what each row's weights are.
+        evaluations: weights digest → files of the evaluation.
+        similarities: seed → ``layers``, ``tasks``, ``values``.
+        run_key: hash of everything that decides the study.
+    """
+    scores, items = _scores_and_items(plan, entries, weights, evaluations)
+    similarity, layer_weights = _layers(plan, similarities)
+    config = plan.config
+    meta = {
+        "experiment": config.name,
+        "family": config.family.name,
+        "title": config.title,
+        "command": command(),
+        "run_key": run_key,
+        "seeds": plan.seeds,
+        "lam": config.lam,
+        "merges": plan.merges,
+        "forgets": {
+            f"{job.target}-{job.forget}": {"target": job.target, "forget": job.forget} for job in config.forget
+        },
+        "expert_task": dict(config.family.expert_task),
+        "models": list(dict.fromkeys(entry.label for entry in entries if entry.kind == "model")),
+        "methods": {choice.label: dict(choice.parameters) for choice in (*plan.methods, *plan.forget_methods)},
+        "controls": [choice.label for choice in plan.methods if choice.method.control],
+        "baseline": config.baseline,
+        "threshold": _threshold(plan),
+        "harm_threshold": config.harm_threshold,
+        "utility_margin": config.utility_margin,
+    }
+    return Study(scores=scores, items=items, similarity=similarity, weights=layer_weights, meta=meta)
+
+
+def _scores_and_items(
+    plan: StudyPlan,
+    entries: Sequence[Entry],
+    weights: Mapping[Job, Weights],
+    evaluations: Mapping[str, Mapping[str, bytes]],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    read_items = {
+        digest: pd.read_parquet(io.BytesIO(files["items.parquet"]))[list(ITEM_COLUMNS)]
+        for digest, files in evaluations.items()
+    }
+    read_scores = {digest: json.loads(files["scores.json"])["scores"] for digest, files in evaluations.items()}
+    pre_scores = {
+        entry.job.seed: read_scores[weights[entry.job].digest]
+        for entry in entries
+        if entry.job == _as_is(entry, "pre")
+    }
+    rows: list[dict[str, Any]] = []
+    items: list[pd.DataFrame] = []
+    for entry in entries:
+        facts = weights[entry.job]
+        names = {
+            "experiment": plan.config.name,
+            "family": plan.config.family.name,
+            "seed": entry.job.seed,
+            "kind": entry.kind,
+            "merge": entry.merge,
+            "method": entry.job.method or entry.label,
+            "variant": entry.variant,
+            "label": entry.label,
+            "params": entry.params,
+            "lambda": abs(entry.job.lam) if entry.job.method else math.nan,
+        }
+        reference = pre_scores[entry.job.seed]
+        # Weights that are not finite were not evaluated: their rows stand in the table without a value.
+        own = read_scores.get(facts.digest) or [{**score, "value": math.nan} for score in reference]
+        distance = facts.distance if entry.job.method or facts.distance > 0 else math.nan
+        rows += [
+            {**names, **score, "distance": distance, "unstable": not facts.finite, "weights_digest": facts.digest}
+            for score in own
+        ]
+        if facts.digest in read_items:
+            columns: dict[str, Any] = {key: names[key] for key in ("seed", "kind", "merge", "label")}
+            items.append(read_items[facts.digest].assign(**columns))
+    scores = pd.DataFrame(rows)
+    return scores.reindex(columns=list(SCORE_COLUMNS)), pd.concat(items, ignore_index=True)
+
+
+def _as_is(entry: Entry, name: str) -> Job:
+    return Job(entry.job.seed, start=name)
+
+
+def _layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Similarity by layer and task, and the weights that each schedule of the study makes of it."""
+    threshold = next((c.parameters for c in plan.methods if c.method.name == "lata_threshold"), None)
+    schedules = dict(weighting.RANK_SCHEDULES)
+    if threshold is not None:
+        schedules["lata_threshold"] = weighting.by_threshold(threshold["threshold"], threshold["quantile"])
+    similarity_rows, weight_rows = [], []
+    for seed, table in similarities.items():
+        values_LT = np.array(table["values"], dtype=np.float64)
+        for column, task in enumerate(table["tasks"]):
+            place = {"family": plan.config.family.name, "seed": seed, "task": task}
+            by_schedule = {name: weighting.weights(values_LT[:, column], rule) for name, rule in schedules.items()}
+            for row, layer in enumerate(table["layers"]):
+                at = {**place, "layer": int(layer)}
+                similarity_rows.append({**at, "similarity": values_LT[row, column]})
+                weight_rows += [{**at, "schedule": name, "weight": w[row]} for name, w in by_schedule.items()]
+    return (
+        pd.DataFrame(similarity_rows, columns=["family", "seed", "layer", "task", "similarity"]),
+        pd.DataFrame(weight_rows, columns=["family", "seed", "layer", "task", "schedule", "weight"]),
+    )
+
+
+def _threshold(plan: StudyPlan) -> dict[str, Any] | None:
+    for choice in (*plan.forget_methods, *plan.methods):
+        if choice.method.name == "lata_threshold":
+            quantile = choice.parameters["quantile"]
+            if quantile is not None:
+                return {"kind": "quantile", "value": quantile}
+            return {"kind": "value", "value": choice.parameters["threshold"]}
+    return None

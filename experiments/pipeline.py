@@ -1,0 +1,167 @@
+"""The study: family → merges → scores → results. The steps are cached (`experiments.steps`); this is their order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval.harness import EvalSettings
+from experiments import provenance
+from experiments.config import LoggerKind, MethodChoice, StudyPlan, plain
+from experiments.mini.family import MiniFamily, find_device
+from experiments.steps import Steps
+from experiments.store import key_of, write_atomic
+from experiments.worker import Context, Job
+
+if TYPE_CHECKING:
+    from results.study import Summary
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the study's tables: how it is named, and the job that makes it.
+
+    Attributes:
+        kind: ``model``, ``learn`` or ``forget``.
+        merge: ``ua+math``, or ``target_ua-ua`` for forgetting; empty for a model as it is.
+        label: the row's name: the model, or the method.
+        variant: of the method.
+        params: parameters that differ from the method's defaults.
+        job: what makes the weights.
+    """
+
+    kind: str
+    merge: str
+    label: str
+    variant: str
+    params: str
+    job: Job
+
+
+def run(plan: StudyPlan) -> Summary:
+    """Run a study and write its results to ``plan.out``.
+
+    Raises:
+        ValueError: something is wrong with the configuration, the cache or the output folder.
+    """
+    watch = provenance.Stopwatch()
+    _check_writable(plan.out)
+    families = {seed: _family(plan, seed) for seed in plan.seeds}
+    settings = _settings(plan, next(iter(families.values())))
+    with watch.stage("train family"):
+        folders = {seed: family.ensure() for seed, family in families.items()}
+    steps = Steps(Context(folders, settings, plan.cache / "store"), plan.config.workers)
+    entries = list(_entries(plan))
+    try:
+        with watch.stage("merge"):
+            weights = steps.merge(entry.job for entry in entries)
+        with watch.stage("evaluate"):
+            evaluations = steps.evaluate(weights)
+        with watch.stage("similarity"):
+            similarities = steps.similarities(tuple(plan.config.family.experts))
+    finally:
+        steps.close()
+
+    # Matrices here are small: a math library's idle threads would only spin. Read once, when numpy is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from experiments.frames import make_study
+    from results.study import summarise
+
+    run_key = key_of(
+        config={key: value for key, value in plain(plan.config).items() if key not in _NOT_DECIDING},
+        families=steps.digests,
+        fingerprint=steps.fingerprint,
+    )
+    with watch.stage("tables, figures, report"):
+        study = make_study(plan, entries, weights, evaluations, similarities, run_key)
+        summary = summarise(study, plan.out)
+    record = {
+        "run_key": run_key,
+        "config": plain(plan.config),
+        **provenance.environment(),
+        "seeds": plan.seeds,
+        "family_digests": steps.digests,
+        "evaluation_fingerprint": steps.fingerprint,
+        "seconds": watch.seconds,
+        "workers": steps.workers,
+        "device": settings.device,
+        "rows": [{**asdict(entry), **asdict(weights[entry.job])} for entry in entries],
+    }
+    _write_record(plan.out, record, summary.files)
+    if plan.config.logger.kind is LoggerKind.wandb:
+        from experiments import tracking
+
+        tracking.log(plan, study, summary, record)
+    return summary
+
+
+#: Keys of the configuration that say where and how fast, not what.
+_NOT_DECIDING = ("out", "cache", "logger", "workers")
+
+
+def _entries(plan: StudyPlan) -> Iterator[Entry]:
+    """All rows of a study, in the order of the tables."""
+    config = plan.config
+    targets = dict.fromkeys(job.target for job in config.forget)
+    for seed in plan.seeds:
+        for name in ("base", "pre", *config.family.experts, *targets):
+            yield Entry("model", "", name, "", "", Job(seed, start=name))
+        for label, experts in plan.merges.items():
+            for choice in plan.methods:
+                yield _merge_entry(
+                    "learn", label, choice, Job(seed, "pre", experts=tuple(sorted(experts)), lam=config.lam)
+                )
+        for forget in config.forget:
+            for choice in plan.forget_methods:
+                job = Job(seed, forget.target, experts=(forget.forget,), lam=-config.lam)
+                yield _merge_entry("forget", f"{forget.target}-{forget.forget}", choice, job)
+
+
+def _merge_entry(kind: str, merge: str, choice: MethodChoice, job: Job) -> Entry:
+    method = choice.method
+    variant = choice.parameters.get("variant", "control" if method.control else "default")
+    parameters = tuple(sorted(choice.parameters.items()))
+    return Entry(
+        kind, merge, choice.label, variant, choice.changed, replace(job, method=method.name, parameters=parameters)
+    )
+
+
+def _family(plan: StudyPlan, seed: int) -> MiniFamily:
+    family = plan.config.family
+    return MiniFamily(seed=seed, cache=plan.cache, device=family.device, **asdict(family.recipe))
+
+
+def _settings(plan: StudyPlan, family: MiniFamily) -> EvalSettings:
+    options = plain(plan.config)["eval"]
+    options["device"] = find_device(options["device"])
+    return EvalSettings(data_dir=family.data_dir(), **options)
+
+
+def _check_writable(out: Path) -> None:
+    """ValueError where `out` cannot be written, before any work is done."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"out={out} cannot be written: {error.strerror}; choose another folder with out=…"
+        ) from error
+
+
+def _write_record(out: Path, record: dict[str, Any], files: Iterable[Path]) -> None:
+    """Write ``provenance.json`` with a digest of every file, and remove files of an earlier run that are no more."""
+    target = out / "provenance.json"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        for name in json.loads(target.read_text(encoding="utf-8"))["files"].keys() - {
+            f.relative_to(out).as_posix() for f in files
+        }:
+            (out / name).unlink(missing_ok=True)
+    record["files"] = provenance.file_digests(out, list(files))
+    write_atomic(target, (json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n").encode())

@@ -1,0 +1,24 @@
+"""Reproduce a table: ``python -m experiments.reproduce [experiment=mini] [key=value …]``.
+
+Composes a study from `conf/`, runs what of it is not in the store yet, writes tables, figures, claims and a report,
+and prints the main table. ``--help`` lists the groups and keys.
+"""
+
+from __future__ import annotations
+
+from experiments.cli import run
+from experiments.config import StudyPlan
+
+
+def reproduce(plan: StudyPlan) -> None:
+    """Run one study and print what came out."""
+    from experiments import pipeline
+
+    summary = pipeline.run(plan)
+    print(summary.table)
+    print(summary.headline)
+    print(f"\nReport: {(plan.out / 'report.html').resolve()}")
+
+
+if __name__ == "__main__":
+    run(reproduce)

@@ -1,0 +1,133 @@
+"""Configuration: what composes, what is refused, and how the refusal reads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments.config import CONF, StudyPlan, register_schemas, resolve_methods, study
+
+HEAVY = "torch transformers lm_eval wandb pandas"
+
+
+def plan(*overrides: str) -> StudyPlan:
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return study(compose("config", overrides=list(overrides)))
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The real command, with its cache and results below `cwd`."""
+    environment = {**os.environ, "LATA_CACHE": str(cwd / "cache")}
+    environment.pop("HYDRA_FULL_ERROR", None)
+    command = [sys.executable, "-m", "experiments.reproduce", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_experiment_composes_and_says_the_command_that_runs_it(file: Path) -> None:
+    made = plan(f"experiment={file.stem}")
+    assert made.config.name == file.stem
+    header = file.read_text(encoding="utf-8").splitlines()[1]
+    assert header == f"# python -m experiments.reproduce experiment={file.stem}"
+
+
+def test_the_default_is_the_miniature_study() -> None:
+    made = plan()
+    assert (made.config.name, made.seeds, made.out) == ("mini", [0], Path("runs/mini"))
+    assert list(made.merges) == ["math+code", "ua+math", "ua+code", "ua+math+code"]
+    assert [choice.label for choice in made.methods][:4] == ["ta", "ties", "dare", "dare_ties"]
+
+
+def test_family_seed_changes_the_study_and_seeds_come_before_it() -> None:
+    assert plan("family.seed=3").seeds == [3]
+    assert plan("family.seed=3", "seeds=[0,1]").seeds == [0, 1]
+
+
+def test_parameters_can_be_given_in_place() -> None:
+    made = plan("methods=[ta, {name: ties, density: 0.3}]")
+    assert [(c.label, dict(c.parameters)) for c in made.methods] == [
+        ("ta", {}),
+        ("ties", {"variant": "paper", "density": 0.3}),
+    ]
+    assert made.methods[1].changed == "density=0.3"
+
+
+def test_a_method_that_stands_twice_is_told_apart_by_its_parameters() -> None:
+    labels = [c.label for c in resolve_methods(["ties", {"name": "ties", "density": 0.3}])]
+    assert labels == ["ties", "ties(density=0.3)"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("methods=[tia]", "unknown method 'tia'; did you mean 'ta'?"),
+        ("methods=[]", "methods=[] leaves nothing to compare"),
+        ("methods=[ta, ta]", "ta stands twice"),
+        ("methods=[3]", "neither a name nor"),
+        ("methods=[{name: ties, dens: 1}]", "no parameter 'dens'; did you mean 'density'?"),
+        ("merges=[]", "merges=[] leaves nothing to do"),
+        ("merges=[math+cod]", "expert 'cod' is not one of ua, math, code; did you mean 'code'?"),
+        ("merges=[math+math]", "math stands twice"),
+        ("lam=nan", "lam=nan must be a finite number"),
+        ("lam=inf", "must be a finite number"),
+        ("seeds=[]", "seeds=[] leaves nothing to do"),
+        ("seeds=[1,1]", "1 stands twice"),
+        ("workers=0", "workers=0 must be at least 1"),
+        ("forget=[{target: target_u, forget: ua}]", "did you mean 'target_ua'?"),
+        ("+lamm=1", "unknown key 'lamm'; did you mean lam?"),
+    ],
+)
+def test_what_no_run_could_do_is_refused_at_once(override: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared below
+        plan(override)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("lamm=1", "unknown key 'lamm'; did you mean lam?"),
+        ("family.sed=1", "unknown key 'family.sed'; did you mean family.seed"),
+        ("experiment=minni", "experiment=minni does not exist; did you mean 'mini'?"),
+        ("logger=wandbb", "logger=wandbb does not exist; did you mean 'wandb'? (there are: none, wandb)"),
+        ("lam=high", "lam=high: Value 'high' of type 'str' could not be converted to Float"),
+        ("lam=nan", "lam=nan must be a finite number"),
+        ("methods=[tia]", "unknown method 'tia'"),
+        ("methods=[", "cannot read the override 'methods=['"),
+        ("family.recipe.math_example=1", "did you mean family.recipe.math_examples"),
+        ("family.recipe.hidden=-1", "family.hidden is -1"),
+        ("eval.split=tset", "eval.split: unknown value 'tset'"),
+        ("out=/proc/nothing", "out=/proc/nothing cannot be written"),
+    ],
+)
+def test_the_command_ends_with_one_line_and_leaves_nothing(argument: str, message: str, tmp_path: Path) -> None:
+    done = run(argument, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and ".lock" not in path.name]
+    assert [path for path in left if "data-" not in str(path)] == []
+
+
+@pytest.mark.parametrize("question", [["--help"], ["--cfg", "job"]])
+def test_questions_are_answered_without_heavy_imports(question: list[str], tmp_path: Path) -> None:
+    script = (
+        "import sys, runpy\n"
+        f"sys.argv = ['reproduce', *{question}]\n"
+        "try: runpy.run_module('experiments.reproduce', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        f"print([m for m in '{HEAVY}'.split() if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "merges" in done.stdout
+    assert list(tmp_path.iterdir()) == []
