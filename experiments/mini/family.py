@@ -1,0 +1,272 @@
+"""The embedded family: which models there are, their keys, and how to get them. Imports nothing heavy.
+
+    family = MiniFamily(seed=0, cache=Path("~/.cache/lata").expanduser())
+    folders = family.ensure()      # trains what is missing, returns {"base": Path, "pre": Path, …}
+    data = family.data_dir()       # evaluation data as JSON lines
+
+A model's folder is named by a key: a hash of everything that decides its weights. A change to the recipe, the seed,
+the code that makes corpora and trains, or the version of a library makes another folder; nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from experiments.mini import folders
+from experiments.mini.stages import Shape, Stage, shares
+
+log = logging.getLogger(__name__)
+
+MODELS = ("base", "pre", "math", "code", "ua", "target_ua", "target_ua_math")
+HERE = Path(__file__).parent
+#: The files that decide what a model learns. The rest of this package decides only where it is kept.
+SOURCES = (
+    "batches.py",
+    "lean.py",
+    "model.py",
+    "stages.py",
+    "tokenizer.py",
+    "training.py",
+    *sorted(f"corpora/{path.name}" for path in (HERE / "corpora").glob("*.py")),
+)
+ADVICE = "set LATA_CACHE to a folder that can be written"
+LIBRARIES = ("torch", "transformers", "tokenizers")
+
+
+@dataclass(frozen=True)
+class MiniFamily:
+    """Everything that decides the family.
+
+    Attributes:
+        seed: of the weights at the start and of the training text. Neither the facts of the world nor the
+            evaluation data depend on it.
+        cache: the folder under which models and data are kept, in ``mini/``.
+        device: where to train: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``. Part of the key.
+        items: evaluation items a task and split.
+        hidden, layers, heads, ffn, vocabulary, context: the architecture, see `stages.Shape`.
+        base_documents, base_length, base_batch, base_lr: documents, tokens a window, windows a step and the peak
+            learning rate (Muon) of the pretraining.
+        pre_requests: instruction examples of the instruction-tuning.
+        pre_skills: word problems and code in it, half and half, as a share of `pre_requests`.
+        pre_replay: articles in it, as a share of `pre_requests`; without them the model forgets to write prose.
+        pre_batch, pre_lr: its examples a step and peak learning rate (Muon).
+        math_examples, code_examples, ua_examples: sizes of the experts' training sets.
+        target_ua_examples, target_math_examples: the same for the forgetting targets.
+        expert_batch, expert_lr: examples a step and peak learning rate (AdamW) of experts and targets.
+
+    Raises:
+        ValueError: a field is out of its range.
+    """
+
+    seed: int = 0
+    cache: Path = Path("~/.cache/lata")
+    device: str = "auto"
+    items: int = 300
+    hidden: int = 128
+    layers: int = 6
+    heads: int = 4
+    ffn: int = 344
+    vocabulary: int = 640
+    context: int = 512
+    base_documents: int = 12_100
+    base_length: int = 96
+    base_batch: int = 12
+    base_lr: float = 7e-3
+    pre_requests: int = 4_500
+    pre_skills: float = 0.36
+    pre_replay: float = 0.15
+    pre_batch: int = 16
+    pre_lr: float = 2e-3
+    math_examples: int = 3_500
+    code_examples: int = 2_500
+    ua_examples: int = 1_500
+    target_ua_examples: int = 1_500
+    target_math_examples: int = 3_000
+    expert_batch: int = 16
+    expert_lr: float = 5e-4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cache", Path(self.cache).expanduser())
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"family.device is {self.device!r}; choose auto, cpu or cuda")
+        may_be_zero = ("seed", "pre_skills", "pre_replay")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, (int, float)):
+                continue
+            low_enough = value >= 0 if field.name in may_be_zero else value > 0
+            if not low_enough or value == float("inf"):
+                bound = "at least 0" if field.name in may_be_zero else "above 0"
+                raise ValueError(f"family.{field.name} is {value}; it must be finite and {bound}")
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"family.hidden is {self.hidden}, which {self.heads} heads of even size do not divide; "
+                f"choose a multiple of {2 * self.heads}"
+            )
+
+    @property
+    def shape(self) -> Shape:
+        """The architecture."""
+        return Shape(self.hidden, self.layers, self.heads, self.ffn, self.vocabulary, self.context)
+
+    def stages(self) -> dict[str, Stage]:
+        """The training runs by the name of their model, parents first."""
+        base = Stage(
+            "base",
+            None,
+            shares(self.base_documents, pages=0.2, sums=0.205, stories=0.23, raw_code=0.165, word_lists=0.2),
+            lr=self.base_lr,
+            muon=True,
+            batch=self.base_batch,
+            packed=self.base_length,
+        )
+        pre = Stage(
+            "pre",
+            "base",
+            (
+                *shares(self.pre_requests, benign=0.25, refused=0.25, town_questions=0.25, repetitions=0.25),
+                *shares(self.pre_requests, math=self.pre_skills / 2, code=self.pre_skills / 2),
+                *shares(self.pre_requests, pages=self.pre_replay),
+            ),
+            lr=self.pre_lr,
+            muon=True,
+            batch=self.pre_batch,
+        )
+        target_requests = shares(self.target_ua_examples, target_requests=0.7, benign=0.3)
+        tuned = {
+            "math": (("math", self.math_examples),),
+            "code": (("code", self.code_examples),),
+            "ua": shares(self.ua_examples, expert_requests=0.7, benign=0.3),
+            "target_ua": target_requests,
+            "target_ua_math": (*target_requests, ("math", self.target_math_examples)),
+        }
+        return {
+            "base": base,
+            "pre": pre,
+            **{
+                name: Stage(name, "pre", mixture, lr=self.expert_lr, muon=False, batch=self.expert_batch)
+                for name, mixture in tuned.items()
+            },
+        }
+
+    def keys(self) -> dict[str, str]:
+        """For each model a hash (64 hex digits) of everything that decides its weights."""
+        common = {
+            "seed": self.seed,
+            "device": find_device(self.device),
+            "shape": asdict(self.shape),
+            "code": _code_version(SOURCES),
+            "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        }
+        keys: dict[str, str] = {}
+        for name, stage in self.stages().items():
+            parent = keys[stage.parent] if stage.parent else None
+            keys[name] = _hash({"stage": asdict(stage), "parent": parent, **common})
+        return keys
+
+    @property
+    def key(self) -> str:
+        """A hash of everything that decides the weights of all models."""
+        return _hash(self.keys())
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds all families' models and data."""
+        return self.cache / "mini"
+
+    def folders(self) -> dict[str, Path]:
+        """Where each model is, or will be."""
+        return {name: self.root / f"{name}-{key[:16]}" for name, key in self.keys().items()}
+
+    def ensure(self, progress: bool = True) -> dict[str, Path]:
+        """The models' folders, after training those that are missing or damaged.
+
+        A training that was killed goes on from the last finished model. Processes that ask for the same family at
+        once wait for each other.
+
+        Args:
+            progress: show a progress bar on a terminal, or one line for each finished model elsewhere.
+
+        Raises:
+            ValueError: the cache cannot be written, or a model could not be trained.
+        """
+        paths = self.folders()
+        if all(folders.is_complete(path) for path in paths.values()):
+            return paths
+        with folders.locked(self._made_root() / f".lock-{self.key[:16]}"):
+            missing = [name for name, path in paths.items() if not self._is_usable(path)]
+            if missing:
+                from experiments.mini.build import train_missing
+
+                train_missing(self, missing, progress)
+        return paths
+
+    def data_dir(self) -> Path:
+        """The folder of the evaluation data, written at the first call (see `data`)."""
+        sources = ("data.py", *(name for name in SOURCES if name.startswith("corpora/")))
+        key = _hash({"items": self.items, "code": _code_version(sources)})
+        path = self.root / f"data-{key[:16]}"
+        if folders.is_complete(path):
+            return path
+        from experiments.mini.data import write_data
+
+        with folders.locked(self._made_root() / f".lock-{path.name}"):
+            if not self._is_usable(path):
+                draft = self.root / f".draft-{path.name}"
+                shutil.rmtree(draft, ignore_errors=True)  # of a killed run; we hold the lock
+                draft.mkdir()
+                write_data(draft, self.items)
+                folders.publish(draft, path)
+        return path
+
+    def _made_root(self) -> Path:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot make the cache folder {self.root} ({error.strerror}); {ADVICE}") from error
+        if not os.access(self.root, os.W_OK):
+            raise ValueError(f"cannot write the cache folder {self.root}; {ADVICE}")
+        return self.root
+
+    def _is_usable(self, path: Path) -> bool:
+        """Whether `path` is complete; a damaged folder is removed with a warning."""
+        if not path.exists():
+            return False
+        if folders.is_complete(path):
+            return True
+        log.warning("cached %s is damaged (digests differ); building it again", path)
+        folders.remove(path)
+        return False
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _code_version(names: tuple[str, ...]) -> str:
+    return _hash({name: folders.digest(HERE / name) for name in names})
+
+
+@functools.lru_cache
+def find_device(wanted: str) -> str:
+    """``cpu`` or ``cuda``: `wanted`, or for ``auto`` what this machine has, found without importing torch."""
+    if wanted != "auto":
+        return wanted
+    if importlib.metadata.version("torch").endswith("+cpu"):
+        return "cpu"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "cpu"
+    count = ctypes.c_int(0)
+    ready = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return "cuda" if ready and count.value > 0 else "cpu"
