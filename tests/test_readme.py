@@ -1,0 +1,61 @@
+"""What the README says is what is there: its commands, its numbers, its picture of the tree."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from experiments.config import CONF, register_schemas, study
+from lata.methods import methods
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_command_of_the_how_to_table_composes() -> None:
+    table = README.split("| you want | command")[1].split("\n\n")[0]
+    commands = [
+        re.findall(r"`([^`]+)`", line.split("|")[2]) for line in table.splitlines()[2:] if line.startswith("|")
+    ]
+    assert len(commands) >= 8
+    register_schemas()
+    for words in commands:
+        overrides = [word for word in shlex.split(words[0]) if "=" in word]
+        assert overrides
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            study(compose("config", overrides=overrides))
+
+
+def test_the_installation_by_hand_is_what_make_does() -> None:
+    by_hand = re.search(r"-m pip install (.*)", README)
+    by_make = re.search(r"-m pip install .*?(-c .*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert by_hand is not None
+    assert by_make is not None
+    assert by_hand.group(1) == by_make.group(1)
+    assert "make demo" in README
+    assert "make test" in README
+
+
+def test_the_overview_is_the_committed_table() -> None:
+    shown = README.split("<!-- overview -->")[1].split("<!-- /overview -->")[0]
+    assert shown.strip() == (ROOT / "results/mini/tables/overview.md").read_text(encoding="utf-8").strip()
+
+
+def test_pictures_and_links_into_the_tree_exist() -> None:
+    for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_method_has_a_row() -> None:
+    table = README.split("## Methods")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(methods())
+
+
+def test_the_picture_of_the_house_names_what_is_there() -> None:
+    house = README.split("## The house")[1].split("```")[1]
+    named = {line.split()[0].strip("/") for line in house.splitlines() if line.strip() and not line.startswith(" ")}
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    assert named == folders - {"runs"} - {name for name in folders if name.endswith(".egg-info")}
