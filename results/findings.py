@@ -52,7 +52,7 @@ def findings(analysis: Analysis) -> Findings:
     best = ranked[0]
     answers = (
         _which(analysis, scores, ppl, ranked),
-        _how_much(lineup.baseline, scores, ppl, best),
+        _how_much(lineup.baseline, scores, ppl, ranked),
         _noise(lineup.baseline, scores, ranked, len(lineup.seeds)),
         _controls(scores, best),
     )
@@ -97,20 +97,32 @@ def _which(analysis: Analysis, scores: dict[str, Standing], ppl: dict[str, Stand
     return Answer("Which method is best?", best, text + ".")
 
 
-def _how_much(baseline: str, scores: dict[str, Standing], ppl: dict[str, Standing], best: str) -> Answer:
+def _how_much(baseline: str, scores: dict[str, Standing], ppl: dict[str, Standing], ranked: list[str]) -> Answer:
     question = "By how much?"
+    best = ranked[0]
     if baseline not in scores:
         text = f"There is no complete row `{baseline}` to measure a distance from."
         return Answer(question, "not answerable", text)
     if best == baseline:
-        return Answer(question, "no gain", f"No method has a higher mean than {baseline} itself.", False)
+        text = f"No method has a higher mean than {baseline} itself."
+        lata = [label for label in ranked if group_of(label) == "lata"]
+        if not lata:
+            return Answer(question, "no gain", text, False)
+        gap = contrast(scores[lata[0]], scores[baseline])
+        text += f" {lata[0]}, the best LATA schedule, stands at {_points(gap)} from it"
+        short = f"LATA {difference('gsm8k', gap.value)} points"
+        return Answer(question, short, f"{text}{_perplexity_too(ppl, lata[0], baseline)}.", False)
     gap = contrast(scores[best], scores[baseline])
-    text = f"Over {baseline} that is {_points(gap)}"
-    if best in ppl and baseline in ppl:
-        also = contrast(ppl[best], ppl[baseline])
-        shown = f"{difference('wikitext', also.value)} {span('wikitext', also.low, also.high, True)}"
-        text += f", at a perplexity that differs by {shown}"
-    return Answer(question, f"{difference('gsm8k', gap.value)} points over {baseline}", text + ".", gap.value > 0)
+    text = f"Over {baseline} that is {_points(gap)}{_perplexity_too(ppl, best, baseline)}."
+    return Answer(question, f"{difference('gsm8k', gap.value)} points over {baseline}", text, gap.value > 0)
+
+
+def _perplexity_too(ppl: dict[str, Standing], label: str, baseline: str) -> str:
+    if label not in ppl or baseline not in ppl:
+        return ""
+    gap = contrast(ppl[label], ppl[baseline])
+    shown = f"{difference('wikitext', gap.value)} {span('wikitext', gap.low, gap.high, True)}"
+    return f", at a perplexity that differs by {shown}"
 
 
 def _noise(baseline: str, scores: dict[str, Standing], ranked: list[str], seeds: int) -> Answer:
@@ -127,6 +139,8 @@ def _noise(baseline: str, scores: dict[str, Standing], ranked: list[str], seeds:
         parts.append(f"the lead over {baseline} {word} ({p_value(float(corrected[best]))}{among})")
     if len(ranked) > 1 and ranked[1] != baseline:
         gap = contrast(scores[best], scores[ranked[1]])
+        if best == baseline:
+            good = gap.clear
         word = "is clear of noise" if gap.clear else "is not clear of noise"
         parts.append(f"the lead over the runner-up {ranked[1]} {word}, {_points(gap)}")
     if not parts:
@@ -135,8 +149,10 @@ def _noise(baseline: str, scores: dict[str, Standing], ranked: list[str], seeds:
         parts.append(f"{seeds} seeds support at most “consistent in sign”")
     text = "; ".join(parts)
     text = text[0].upper() + text[1:] + "."
-    yes = f"yes, against {baseline}" if seeds == 1 else f"yes, in all {seeds} seeds"
-    return Answer(question, {True: yes, False: "not shown", None: "see the runner-up"}[good], text, good)
+    yes = (
+        f"yes, against {baseline if best != baseline else ranked[1]}" if seeds == 1 else f"yes, in all {seeds} seeds"
+    )
+    return Answer(question, {True: yes, False: "not shown", None: "not answerable"}[good], text, good)
 
 
 def _controls(scores: dict[str, Standing], best: str) -> Answer:

@@ -66,7 +66,8 @@ def _header(analysis: Analysis, title: str) -> str:
         out += (
             '<p class="caveat"><b>Miniature models, not the paper’s.</b> The family has about a million '
             "parameters and was trained on generated text; no number on this page is a number of the paper, and what "
-            "holds here need not hold for large models.</p>"
+            "holds here need not hold for large models. Its recipe was tuned on seeds 0 to 2, with scores of ta and "
+            "LATA in view, until every expert learned its task and merging interfered.</p>"
         )
     return out + "</header>"
 

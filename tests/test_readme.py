@@ -44,6 +44,14 @@ def test_the_overview_is_the_committed_table() -> None:
     assert shown.strip() == (ROOT / "results/mini/tables/overview.md").read_text(encoding="utf-8").strip()
 
 
+def test_the_verdicts_are_the_committed_ones() -> None:
+    shown = README.split("<!-- claims -->")[1].split("<!-- /claims -->")[0].strip()
+    claims = (ROOT / "results/mini/claims.md").read_text(encoding="utf-8")
+    assert shown.startswith("| claim |")
+    assert shown in claims
+    assert shown.count("\n| C") == 7
+
+
 def test_pictures_and_links_into_the_tree_exist() -> None:
     for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
         assert (ROOT / target).exists(), target
