@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from typing import NoReturn
 
 import hydra
@@ -17,7 +18,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import CONF, StudyPlan, register_schemas, study, unknown_key
+from experiments.config import CONF, StudyPlan, is_key, register_schemas, study, unknown_key
 from lata.methods import suggest
 
 
@@ -39,16 +40,20 @@ def run(task: Callable[[StudyPlan], None]) -> None:
         # Errors end here, before Hydra prints lines of its own about them.
         try:
             task(study(raw))
-        except KeyboardInterrupt:
-            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-            sys.exit(130)
-        except (OmegaConfBaseException, ValueError, OSError) as error:
+        except BrokenExecutor:
+            fail(
+                RuntimeError("a worker process ended, perhaps for lack of memory; the same command goes on from here")
+            )
+        except (OmegaConfBaseException, ValueError, OSError, RuntimeError) as error:
             fail(error)
 
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         fail(error)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 def explain(error: BaseException) -> str:
@@ -61,9 +66,15 @@ def explain(error: BaseException) -> str:
     unparsed = next((link.override for link in chain if isinstance(link, OverrideParseException)), None)
     if unparsed is not None:
         return f"cannot read the override {unparsed!r}; write key=value, and lists in quotes: 'methods=[ta, ties]'"
-    for line in lines:
-        if unknown := _UNKNOWN_KEY.search(line):
-            return unknown_key(unknown.group(1))
+    no_list = re.match(r"Error merging override ([^=]+)=(.*)$", first)
+    if no_list and "is not a ListConfig" in str(chain[-1]):
+        key, value = no_list.groups()
+        return f"{key} takes a list; write '{key}=[{value}]'"
+    # Outer messages can name the valid key that the unknown one stands in.
+    named = [found.group(1) for line in lines if (found := _UNKNOWN_KEY.search(line))]
+    for key in named:
+        if not is_key(key):
+            return unknown_key(key)
     if missing := re.match(r"(?:In '.*?': )?Could not find '([^']*)/([^'/]*)'", first):
         group, choice = missing.groups()
         known = sorted(file.stem for file in (CONF / group).glob("*.yaml"))

@@ -11,7 +11,7 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,8 +19,10 @@ from typing import Any, get_type_hints
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from experiments.mini.family import MiniFamily
+from eval.settings import TASKS, EvalSettings
+from experiments.mini.family import MODELS, MiniFamily
 from lata.methods import Method, get, suggest
+from lata.methods import methods as lata_methods
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -194,25 +196,48 @@ def study(raw: DictConfig) -> StudyPlan:
         raise ValueError(f"lam={config.lam} must be a finite number")
     if not config.merges:
         raise ValueError("merges=[] leaves nothing to do; give at least one, such as 'merges=[math+code]'")
+    trained = [name for name in MODELS if name not in ("base", "pre")]
+    for name in family.experts:
+        _known("family.experts", name, trained)
+    for name in family.targets:
+        _known("family.targets", name, trained)
+    for expert, task in family.expert_task.items():
+        _known("family.expert_task", expert, family.experts)
+        _known(f"family.expert_task.{expert}", task, list(TASKS))
     merges = {label: _experts(label, family) for label in config.merges}
     _refuse_twice("merges", config.merges)
+    by_content: dict[tuple[str, ...], str] = {}
+    for label, experts in merges.items():
+        same = by_content.setdefault(tuple(sorted(experts)), label)
+        if same != label:
+            raise ValueError(f"merges: {same!r} and {label!r} are the same")
     for job in config.forget:
         _known("forget target", job.target, family.targets)
         _known("forget expert", job.forget, family.experts)
     _refuse_twice("forget", [f"{job.target}-{job.forget}" for job in config.forget])
-    for task in config.family.expert_task.values():
-        _known("family.expert_task", task, config.eval.tasks)
     methods = resolve_methods(config.methods)
     if not methods:
         raise ValueError(
             "methods=[] leaves nothing to compare; give at least one, such as 'methods=[ta, lata_linear]'"
         )
+    _known("baseline", config.baseline, list(lata_methods()))
+    for key in ("harm_threshold", "utility_margin"):
+        if not 0 <= (value := getattr(config, key)) <= 1:
+            raise ValueError(f"{key}={value} must be a number from 0 to 1")
+    for key in ("out", "cache"):
+        if not getattr(config, key).strip():
+            raise ValueError(f"{key} is empty; name a folder" + (" or unset LATA_CACHE" if key == "cache" else ""))
+    _known("eval.device", config.eval.device, ["auto", "cpu", "cuda"])
+    EvalSettings(data_dir=Path(), **plain(config)["eval"])
     seeds = config.seeds if config.seeds is not None else [family.seed]
     if not seeds:
         raise ValueError("seeds=[] leaves nothing to do; give at least one, such as 'seeds=[0]'")
     _refuse_twice("seeds", seeds)
     if config.workers is not None and config.workers < 1:
         raise ValueError(f"workers={config.workers} must be at least 1")
+    cache = Path(config.cache).expanduser()
+    for seed in seeds:
+        mini_family(config, cache, seed)
     return StudyPlan(
         config=config,
         merges=merges,
@@ -220,8 +245,13 @@ def study(raw: DictConfig) -> StudyPlan:
         forget_methods=resolve_methods(config.forget_methods),
         seeds=list(seeds),
         out=Path(config.out).expanduser(),
-        cache=Path(config.cache).expanduser(),
+        cache=cache,
     )
+
+
+def is_key(key: str) -> bool:
+    """Whether the schema has a dotted key, or a group of that name."""
+    return key in _schema_keys()
 
 
 def unknown_key(key: str) -> str:
@@ -251,6 +281,11 @@ def plain(config: Config) -> dict[str, Any]:
     container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def mini_family(config: Config, cache: Path, seed: int) -> MiniFamily:
+    """The family that a configuration describes; ValueError where a field of its recipe is out of range."""
+    return MiniFamily(seed=seed, cache=cache, device=config.family.device, **asdict(config.family.recipe))
 
 
 def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:

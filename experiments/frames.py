@@ -27,7 +27,7 @@ def make_study(
     plan: StudyPlan,
     entries: Sequence[Entry],
     weights: Mapping[Job, Weights],
-    evaluations: Mapping[str, Mapping[str, bytes]],
+    evaluations: Mapping[Job, Mapping[str, bytes]],
     similarities: Mapping[int, Mapping[str, Any]],
     run_key: str,
 ) -> Study:
@@ -37,14 +37,14 @@ def make_study(
         plan: the study.
         entries: its rows.
         weights: what each row's weights are.
-        evaluations: weights digest → files of the evaluation.
+        evaluations: job → files of the evaluation; a job whose weights are not finite has none.
         similarities: seed → ``layers``, ``tasks``, ``values``.
         run_key: hash of everything that decides the study.
     """
     scores, items = _scores_and_items(plan, entries, weights, evaluations)
     similarity, layer_weights = _layers(plan, similarities)
     config = plan.config
-    meta = {
+    meta: dict[str, Any] = {
         "experiment": config.name,
         "family": config.family.name,
         "title": config.title,
@@ -61,10 +61,12 @@ def make_study(
         "methods": {choice.label: dict(choice.parameters) for choice in (*plan.methods, *plan.forget_methods)},
         "controls": [choice.label for choice in plan.methods if choice.method.control],
         "baseline": config.baseline,
-        "threshold": _threshold(plan),
         "harm_threshold": config.harm_threshold,
         "utility_margin": config.utility_margin,
     }
+    if (threshold := _threshold(plan)) is not None:
+        kind = "value" if threshold["quantile"] is None else "quantile"
+        meta["threshold"] = {"kind": kind, "value": threshold["threshold" if kind == "value" else "quantile"]}
     return Study(scores=scores, items=items, similarity=similarity, weights=layer_weights, meta=meta)
 
 
@@ -72,18 +74,9 @@ def _scores_and_items(
     plan: StudyPlan,
     entries: Sequence[Entry],
     weights: Mapping[Job, Weights],
-    evaluations: Mapping[str, Mapping[str, bytes]],
+    evaluations: Mapping[Job, Mapping[str, bytes]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    read_items = {
-        digest: pd.read_parquet(io.BytesIO(files["items.parquet"]))[list(ITEM_COLUMNS)]
-        for digest, files in evaluations.items()
-    }
-    read_scores = {digest: json.loads(files["scores.json"])["scores"] for digest, files in evaluations.items()}
-    pre_scores = {
-        entry.job.seed: read_scores[weights[entry.job].digest]
-        for entry in entries
-        if entry.job == _as_is(entry, "pre")
-    }
+    read_scores = {job: json.loads(files["scores.json"]) for job, files in evaluations.items()}
     rows: list[dict[str, Any]] = []
     items: list[pd.DataFrame] = []
     for entry in entries:
@@ -98,30 +91,28 @@ def _scores_and_items(
             "variant": entry.variant,
             "label": entry.label,
             "params": entry.params,
-            "lambda": abs(entry.job.lam) if entry.job.method else math.nan,
+            "lambda": plan.config.lam if entry.job.method else math.nan,
         }
-        reference = pre_scores[entry.job.seed]
         # Weights that are not finite were not evaluated: their rows stand in the table without a value.
-        own = read_scores.get(facts.digest) or [{**score, "value": math.nan} for score in reference]
+        own = read_scores.get(entry.job)
+        if own is None:
+            own = [{**score, "value": math.nan} for score in read_scores[Job(entry.job.seed, start="pre")]]
         distance = facts.distance if entry.job.method or facts.distance > 0 else math.nan
         rows += [
             {**names, **score, "distance": distance, "unstable": not facts.finite, "weights_digest": facts.digest}
             for score in own
         ]
-        if facts.digest in read_items:
+        if entry.job in evaluations:
             columns: dict[str, Any] = {key: names[key] for key in ("seed", "kind", "merge", "label")}
-            items.append(read_items[facts.digest].assign(**columns))
+            read = pd.read_parquet(io.BytesIO(evaluations[entry.job]["items.parquet"]))
+            items.append(read[list(ITEM_COLUMNS)].assign(**columns))
     scores = pd.DataFrame(rows)
     return scores.reindex(columns=list(SCORE_COLUMNS)), pd.concat(items, ignore_index=True)
 
 
-def _as_is(entry: Entry, name: str) -> Job:
-    return Job(entry.job.seed, start=name)
-
-
 def _layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Similarity by layer and task, and the weights that each schedule of the study makes of it."""
-    threshold = next((c.parameters for c in plan.methods if c.method.name == "lata_threshold"), None)
+    threshold = _threshold(plan)
     schedules = dict(weighting.RANK_SCHEDULES)
     if threshold is not None:
         schedules["lata_threshold"] = weighting.by_threshold(threshold["threshold"], threshold["quantile"])
@@ -141,11 +132,7 @@ def _layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> t
     )
 
 
-def _threshold(plan: StudyPlan) -> dict[str, Any] | None:
-    for choice in (*plan.forget_methods, *plan.methods):
-        if choice.method.name == "lata_threshold":
-            quantile = choice.parameters["quantile"]
-            if quantile is not None:
-                return {"kind": "quantile", "value": quantile}
-            return {"kind": "value", "value": choice.parameters["threshold"]}
-    return None
+def _threshold(plan: StudyPlan) -> Mapping[str, Any] | None:
+    """Parameters of the study's `lata_threshold`, the forgetting one before the learning one."""
+    choices = (*plan.forget_methods, *plan.methods)
+    return next((choice.parameters for choice in choices if choice.method.name == "lata_threshold"), None)

@@ -6,14 +6,14 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.harness import EvalSettings
 from experiments import provenance
-from experiments.config import LoggerKind, MethodChoice, StudyPlan, plain
+from experiments.config import LoggerKind, MethodChoice, StudyPlan, mini_family, plain
 from experiments.mini.family import MiniFamily, find_device
 from experiments.steps import Steps
 from experiments.store import key_of, write_atomic
@@ -52,7 +52,7 @@ def run(plan: StudyPlan) -> Summary:
     """
     watch = provenance.Stopwatch()
     _check_writable(plan.out)
-    families = {seed: _family(plan, seed) for seed in plan.seeds}
+    families = {seed: mini_family(plan.config, plan.cache, seed) for seed in plan.seeds}
     settings = _settings(plan, next(iter(families.values())))
     with watch.stage("train family"):
         folders = {seed: family.ensure() for seed, family in families.items()}
@@ -132,14 +132,11 @@ def _merge_entry(kind: str, merge: str, choice: MethodChoice, job: Job) -> Entry
     )
 
 
-def _family(plan: StudyPlan, seed: int) -> MiniFamily:
-    family = plan.config.family
-    return MiniFamily(seed=seed, cache=plan.cache, device=family.device, **asdict(family.recipe))
-
-
 def _settings(plan: StudyPlan, family: MiniFamily) -> EvalSettings:
     options = plain(plan.config)["eval"]
     options["device"] = find_device(options["device"])
+    if options["device"] == "cuda" and find_device("auto") != "cuda":
+        raise ValueError("eval.device=cuda: there is no GPU that this PyTorch can use; choose eval.device=auto")
     return EvalSettings(data_dir=family.data_dir(), **options)
 
 
@@ -155,13 +152,13 @@ def _check_writable(out: Path) -> None:
         ) from error
 
 
-def _write_record(out: Path, record: dict[str, Any], files: Iterable[Path]) -> None:
+def _write_record(out: Path, record: dict[str, Any], files: Sequence[Path]) -> None:
     """Write ``provenance.json`` with a digest of every file, and remove files of an earlier run that are no more."""
     target = out / "provenance.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        for name in json.loads(target.read_text(encoding="utf-8"))["files"].keys() - {
-            f.relative_to(out).as_posix() for f in files
-        }:
-            (out / name).unlink(missing_ok=True)
+    kept = {file.relative_to(out).as_posix() for file in files}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        for name in json.loads(target.read_text(encoding="utf-8"))["files"].keys() - kept:
+            if (out / name).resolve().is_relative_to(out.resolve()):
+                (out / name).unlink(missing_ok=True)
     record["files"] = provenance.file_digests(out, list(files))
     write_atomic(target, (json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n").encode())

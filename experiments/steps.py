@@ -7,6 +7,7 @@ is missing from the store; a study whose steps are all there starts none and imp
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -29,6 +31,9 @@ from lata.methods import get
 
 #: More processes than this gain little on a family that fits a laptop, and each needs memory of its own.
 MOST_WORKERS = 8
+
+#: The worker's own code decides results as well.
+_CODE = hashlib.sha256(Path(worker.__file__).read_bytes()).hexdigest()
 
 Digests = Mapping[int, Mapping[str, str]]
 
@@ -72,6 +77,11 @@ class Steps:
         }
 
     @cached_property
+    def reads(self) -> dict[int, str]:
+        """For each seed a digest of what an evaluation reads beside weights: configuration and tokenizer of θ_pre."""
+        return {seed: _digest_of_settings(folders["pre"]) for seed, folders in self.context.families.items()}
+
+    @cached_property
     def fingerprint(self) -> str:
         """What decides an evaluation's answers besides the weights."""
         return task_fingerprint(self.context.settings)
@@ -81,24 +91,17 @@ class Steps:
         found = self._done("merge", {job: self._merge_key(job) for job in jobs})
         return {job: Weights(**json.loads(files["weights.json"])) for job, files in found.items()}
 
-    def evaluate(self, weights: Mapping[Job, Weights]) -> dict[str, dict[str, bytes]]:
-        """Evaluate each distinct set of finite weights once.
+    def evaluate(self, weights: Mapping[Job, Weights]) -> dict[Job, dict[str, bytes]]:
+        """Evaluate every job whose weights are finite; equal weights are evaluated once.
 
         Returns:
-            Weights digest → the evaluation's files: ``items.parquet``, ``scores.json``, ``answers.jsonl``.
+            Job → the evaluation's files: ``items.parquet``, ``scores.json``, ``answers.jsonl``.
         """
-        first: dict[str, Job] = {}
-        for job, facts in weights.items():
-            if facts.finite:
-                first.setdefault(facts.digest, job)
-        keys = {
-            job: key_of(step="evaluation", weights=digest, fingerprint=self.fingerprint)
-            for digest, job in first.items()
-        }
-        found = self._done("evaluation", keys)
-        for digest, job in first.items():
-            assert json.loads(found[job]["scores.json"])["weights_digest"] == digest, f"{job} is not what it was"
-        return {digest: found[job] for digest, job in first.items()}
+        keys = {job: self._evaluation_key(job.seed, facts.digest) for job, facts in weights.items() if facts.finite}
+        first = {key: job for job, key in reversed(keys.items())}
+        digests = {job: weights[job].digest for job in first.values()}
+        found = self._done("evaluation", {job: key for key, job in reversed(first.items())}, digests)
+        return {job: found[first[key]] for job, key in keys.items()}
 
     def similarities(self, tasks: tuple[str, ...]) -> dict[int, dict[str, Any]]:
         """For each seed the similarity of every block and task (see `worker.similarity`)."""
@@ -112,12 +115,18 @@ class Steps:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
+    def _evaluation_key(self, seed: int, digest: str) -> str:
+        """Key of everything that decides the answers of weights: config and tokenizer are those of θ_pre."""
+        return key_of(
+            step="evaluation", code=_CODE, weights=digest, fingerprint=self.fingerprint, reads=self.reads[seed]
+        )
+
     def _merge_key(self, job: Job) -> str:
         """Key of everything that decides a job's weights."""
         digests = self.digests[job.seed]
         return key_of(
-            code=code_version("lata"),
-            torch=metadata.version("torch"),
+            code=[_CODE, code_version("lata")],
+            versions={name: metadata.version(name) for name in ("torch", "numpy")},
             start=digests[job.start],
             pre=digests["pre"],
             base=digests["base"],
@@ -128,18 +137,21 @@ class Steps:
             lam=job.lam,
         )
 
-    def _done(self, step: str, keys: Mapping[Job, str]) -> dict[Job, dict[str, bytes]]:
-        """The store's entries of `step`, after running what is missing."""
+    def _done(
+        self, step: str, keys: Mapping[Job, str], digests: Mapping[Job, str] | None = None
+    ) -> dict[Job, dict[str, bytes]]:
+        """The store's entries of `step`, after running what is missing; see `worker.run` for `digests`."""
         found = {job: self.store.get(step, key) for job, key in keys.items()}
         missing = [job for job, files in found.items() if files is None]
         if missing:
             pool = self._started_pool()
-            futures = {pool.submit(worker.run, step, job, keys[job]): job for job in missing}
+            expected = digests or {}
+            futures = {pool.submit(worker.run, step, job, keys[job], expected.get(job)): job for job in missing}
             for future in tqdm(as_completed(futures), desc=step, total=len(missing), unit="model", disable=None):
                 future.result()
                 job = futures[future]
                 found[job] = self.store.get(step, keys[job])
-        return {job: files for job, files in found.items() if files is not None}
+        return {job: _whole(files, step, keys[job]) for job, files in found.items()}
 
     def _started_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -149,3 +161,17 @@ class Steps:
                 self.workers, mp_context=get_context("spawn"), initializer=worker.start, initargs=(self.context,)
             )
         return self._pool
+
+
+def _whole(files: dict[str, bytes] | None, step: str, key: str) -> dict[str, bytes]:
+    if files is None:
+        raise ValueError(
+            f"the {step} step {key[:16]} vanished from the cache while it was read; run the command again"
+        )
+    return files
+
+
+def _digest_of_settings(checkpoint: Path) -> str:
+    """sha256 over the JSON files of a checkpoint folder: configuration, generation settings, tokenizer."""
+    files = sorted(checkpoint.glob("*.json"))
+    return key_of(files={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files})

@@ -58,9 +58,9 @@ class Store:
         try:
             digests = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
             files = {name: (folder / name).read_bytes() for name in digests}
-            if all(hashlib.sha256(data).hexdigest() == digests[name] for name, data in files.items()):
+            if files and all(hashlib.sha256(data).hexdigest() == digests[name] for name, data in files.items()):
                 return files
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError):
             pass
         warnings.warn(f"damaged cache entry {folder}; it is made again", stacklevel=2)
         return None
@@ -75,7 +75,10 @@ class Store:
             for name, data in {**files, "entry.json": json.dumps(digests, indent=1).encode()}.items():
                 write_synced(temporary / name, data)
             if folder.is_dir() and self.get(kind, key) is None:
-                shutil.rmtree(folder, ignore_errors=True)
+                # Moved aside first: a folder that is being removed must not be taken for an entry.
+                aside = temporary / "damaged"
+                folder.rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
             try:
                 temporary.rename(folder)
             except OSError:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.harness import EvalSettings, Evaluator
 from experiments.store import Store
+from lata.checkpoint import digest as digest_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -93,17 +94,24 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def run(step: str, job: Job, key: str) -> None:
-    """Do one step for one job and put its files into the store under `key`."""
+def run(step: str, job: Job, key: str, digest: str | None) -> None:
+    """Do one step for one job and put its files into the store under `key`.
+
+    Raises:
+        ValueError: `digest` is given and the job's weights have another: the cache was made on another machine.
+    """
+    if digest is not None and digest_of(weights(job).tensors) != digest:
+        raise ValueError(
+            f"{job.method} of {'+'.join(job.experts)} gives other weights here than the cache says, so it was made "
+            f"on another kind of machine; remove {_context.store} or set LATA_CACHE to another folder"
+        )
     Store(_context.store).put(step, key, STEPS[step](job))
 
 
 def merge(job: Job) -> dict[str, bytes]:
     """``weights.json``: digest of a job's weights, their distance to where they start, whether they are finite."""
-    from lata.checkpoint import digest
-
     made = weights(job)
-    facts = {"digest": digest(made.tensors), "distance": made.distance, "finite": made.finite}
+    facts = {"digest": digest_of(made.tensors), "distance": made.distance, "finite": made.finite}
     return {"weights.json": json.dumps(facts).encode()}
 
 
@@ -117,9 +125,7 @@ def similarity(job: Job) -> dict[str, bytes]:
 
 
 def evaluate(job: Job) -> dict[str, bytes]:
-    """``items.parquet``, ``scores.json`` (with the digest of the weights) and ``answers.jsonl`` of one job."""
-    from lata.checkpoint import digest
-
+    """``items.parquet``, ``scores.json`` and ``answers.jsonl`` of one job."""
     tensors = weights(job).tensors
     pre = folder(job.seed, "pre")
     model = _live_model(pre)
@@ -131,10 +137,9 @@ def evaluate(job: Job) -> dict[str, bytes]:
     items = io.BytesIO()
     result.items.to_parquet(items, index=False, compression="zstd")
     answers = "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in result.answers)
-    scores = {"weights_digest": digest(tensors), "scores": result.scores}
     return {
         "items.parquet": items.getvalue(),
-        "scores.json": json.dumps(scores, indent=1).encode(),
+        "scores.json": json.dumps(result.scores, indent=1).encode(),
         "answers.jsonl": answers.encode(),
     }
 
@@ -146,14 +151,14 @@ STEPS = {"merge": merge, "similarity": similarity, "evaluation": evaluate}
 def weights(job: Job) -> Merged:
     """Make a job's weights in memory."""
     from lata.merge import Merged, merge_tensors
-    from lata.methods.ta_norm_matched import norm
+    from lata.norms import norm
 
     family = _family(job.seed)
     origin = _tensors(folder(job.seed, job.start))
     if not job.method:
         # A model as it is: its distance is to θ_pre, as a merge's is.
         away = {name: tensor.float() - family.pre[name].float() for name, tensor in origin.items()}
-        return Merged(origin, norm(away), finite=all(bool(tensor.isfinite().all()) for tensor in origin.values()))
+        return Merged(origin, norm(away.values()), finite=True)  # `Family` has refused anything else
     direction = family.direction(list(job.experts), job.method, job.seed, **dict(job.parameters))
     return merge_tensors(origin, direction, job.lam)
 

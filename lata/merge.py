@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lata import similarity as similarity_pass
 from lata.methods import get
+from lata.norms import norm
 
 if TYPE_CHECKING:
     import torch
@@ -47,12 +48,17 @@ class Family:
         base: θ_base; needed by the methods that compare layers with it.
 
     Raises:
-        ValueError: an expert or the base differs from `pre` in names or shapes (see `check`).
+        ValueError: an expert or the base differs from `pre` in names or shapes (see `check`), or holds values that
+            are not finite.
     """
 
     def __init__(self, pre: Checkpoint, experts: Mapping[str, Checkpoint], base: Checkpoint | None = None) -> None:
         for name, other in [*experts.items(), *([("base", base)] if base is not None else [])]:
             check("pre", pre, name, other)
+        for name, checkpoint in [("pre", pre), *experts.items(), *([("base", base)] if base is not None else [])]:
+            for parameter, tensor in checkpoint.items():
+                if not tensor.isfinite().all():
+                    raise ValueError(f"{name}: {parameter} holds values that are not finite; mend the checkpoint")
         self.pre, self.experts, self.base = pre, experts, base
         self._task_vectors: dict[str, TensorDict] = {}
         self._measured: dict[tuple[str, str, tuple[str, ...]], Similarity] = {}
@@ -100,14 +106,13 @@ def merge_tensors(start: Checkpoint, direction: Checkpoint, lam: float) -> Merge
         raise ValueError(f"lam is {lam}; it must be a finite number")
     check("start", start, "direction", direction)
     merged: TensorDict = {}
-    squares: list[float] = []
+    moved: list[torch.Tensor] = []
     finite = True
     for name, tensor in start.items():
         merged[name] = (tensor.float() + lam * direction[name]).to(tensor.dtype)
-        moved = merged[name].double() - tensor.double()
-        squares.append(float(moved.square().sum()))
+        moved.append(merged[name].double() - tensor.double())
         finite = finite and bool(merged[name].isfinite().all())
-    return Merged(merged, math.sqrt(math.fsum(squares)), finite)
+    return Merged(merged, norm(moved), finite)
 
 
 def check(name: str, reference: Checkpoint, other_name: str, other: Checkpoint) -> None:

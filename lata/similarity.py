@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lata.layers import layer_map, layers_in_order
+from lata.norms import CHUNK
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
     from lata.weighting import Vector
-
-# Small enough that torch sums one chunk in one thread, so that the order of additions is fixed.
-_CHUNK = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +105,8 @@ def _cosine(
     unchanged = True
     for name in names:
         base_flat, pre_flat, expert_flat = (source[name].reshape(-1) for source in (base, pre, expert))
-        for start in range(0, base_flat.numel(), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
+        for start in range(0, base_flat.numel(), CHUNK):
+            chunk = slice(start, start + CHUNK)
             raw = base_flat[chunk].float()
             complex_vector = (expert_flat[chunk].float() - raw).double()
             instruction_vector = (pre_flat[chunk].float() - raw).double()

@@ -85,15 +85,6 @@ def weights(similarity_L: Vector, schedule: Schedule, floor: float = 0.0, ceilin
     return weights_L
 
 
-def reversed_by_rank(weights_L: Vector, similarity_L: Vector) -> Vector:
-    """The same weights with the ranks turned round: the most similar layer takes the least similar one's."""
-    has_cosine = np.flatnonzero(~np.isnan(similarity_L))
-    order = has_cosine[np.argsort(-similarity_L[has_cosine], kind="stable")]
-    result = weights_L.copy()
-    result[order] = weights_L[order[::-1]]
-    return result
-
-
 def shuffled(weights_L: Vector, similarity_L: Vector, seed: int, task: str) -> Vector:
     """The same weights given to other layers, by one permutation that (seed, task) decides.
 

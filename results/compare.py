@@ -18,7 +18,7 @@ import pandas as pd
 
 from results.bootstrap import equivalence_p, interval, two_sided_p
 from results.estimates import Measure, rounded
-from results.lineup import BASELINES, CONTROLS, LATA, Lineup, Model
+from results.lineup import BASELINES, CONTROLS, LATA, Lineup, Model, base_name
 from results.statistics import FloatArray, holm, mcnemar_exact
 
 ALPHA = 0.05
@@ -46,7 +46,11 @@ class Pair:
 
     def confirmatory(self, task: str, lineup: Lineup) -> bool:
         """Whether this pair on this task belongs to the confirmatory family."""
-        wanted = self.kind == "learn" and self.a.label in LATA and self.b.label in CONFIRMATORY_BASELINES
+        wanted = (
+            self.kind == "learn"
+            and base_name(self.a.label) in LATA
+            and base_name(self.b.label) in CONFIRMATORY_BASELINES
+        )
         return wanted and (task == "wikitext" or task in lineup.members(self.merge))
 
 
@@ -63,7 +67,7 @@ def pairs(lineup: Lineup) -> list[Pair]:
         for label in labels:
             add(Model("learn", merge, label), Model("learn", merge, lineup.baseline), "learn", merge)
         for label in labels:
-            if label in LATA:
+            if base_name(label) in LATA:
                 for other in (*BASELINES, *CONTROLS):
                     add(Model("learn", merge, label), Model("learn", merge, other), "learn", merge)
     for merge in lineup.merges("forget"):

@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 #: The files that decide what a model learns. The rest of this package decides only where it is kept.
 SOURCES = (
     "batches.py",
+    "build.py",
     "lean.py",
     "model.py",
     "stages.py",
@@ -106,10 +107,11 @@ class MiniFamily:
             low_enough = value >= 0 if field.name in may_be_zero else value > 0
             if not low_enough or value == float("inf"):
                 bound = "at least 0" if field.name in may_be_zero else "above 0"
-                raise ValueError(f"family.{field.name} is {value}; it must be finite and {bound}")
+                where = field.name if field.name == "seed" else f"recipe.{field.name}"
+                raise ValueError(f"family.{where} is {value}; it must be finite and {bound}")
         if self.hidden % (2 * self.heads):
             raise ValueError(
-                f"family.hidden is {self.hidden}, which {self.heads} heads of even size do not divide; "
+                f"family.recipe.hidden is {self.hidden}, which {self.heads} heads of even size do not divide; "
                 f"choose a multiple of {2 * self.heads}"
             )
 

@@ -33,9 +33,9 @@ def is_complete(folder: Path) -> bool:
     """Whether every file of `folder` is there with the digest that was written down."""
     try:
         lines = (folder / SUMS).read_text().splitlines()
-        return bool(lines) and all(
-            digest(folder / name) == expected for expected, name in (line.split("  ", 1) for line in lines)
-        )
+        sums = {name: expected for expected, name in (line.split("  ", 1) for line in lines)}
+        there = {path.name for path in folder.iterdir()} - {SUMS}
+        return bool(sums) and there == sums.keys() and all(digest(folder / name) == sums[name] for name in sums)
     except (
         OSError,
         ValueError,

@@ -1,7 +1,8 @@
 """DARE followed by TIES (arXiv 2311.03099 section 4, arXiv 2306.01708).
 
-Variant ``paper`` is MergeLM's `mask_merging` with `ties_merging`: masks first, then all of TIES on what is
-left, its trimming included.
+Variant ``paper`` does what MergeLM's `mask_merging` with `ties_merging` does: masks first, then all of TIES on what
+is left, its trimming included. The TIES here is that of its own authors (`ties`); MergeLM's copy can keep one value
+more or fewer, and keeps nothing of an element without any majority of signs.
 """
 
 from __future__ import annotations

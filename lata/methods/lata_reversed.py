@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lata import weighting
-from lata.methods import OneOf, register
+from lata.methods import Interval, OneOf, register
 from lata.methods.ta import weighted_sum
 
 if TYPE_CHECKING:
@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     paper="",
     equation="D = Σ_t w_t[r → L−1−r] ⊙ τ_t",
     of=OneOf(tuple(weighting.RANK_SCHEDULES)),
+    floor=Interval(0, 1),
+    ceiling=Interval(0, 1),
 )
-def lata_reversed(task_vectors: TaskVectors, similarity: Similarity, *, of: str = "lata_linear") -> TensorDict:
+def lata_reversed(
+    task_vectors: TaskVectors,
+    similarity: Similarity,
+    *,
+    of: str = "lata_linear",
+    floor: float = 0.0,
+    ceiling: float = 1.0,
+) -> TensorDict:
     """The sum of the task vectors with the layer weights of `of` in reversed order of similarity."""
     weights = {}
     for task in task_vectors:
-        similarity_L = similarity.of(task)
-        weights_L = weighting.weights(similarity_L, weighting.RANK_SCHEDULES[of])
-        weights[task] = similarity.parameter_weights(weighting.reversed_by_rank(weights_L, similarity_L))
+        # Turned round, the least similar layer comes first and equal ones still share their weight.
+        weights_L = weighting.weights(-similarity.of(task), weighting.RANK_SCHEDULES[of], floor, ceiling)
+        weights[task] = similarity.parameter_weights(weights_L)
     return weighted_sum(task_vectors, weights)

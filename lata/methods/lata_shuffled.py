@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lata import weighting
-from lata.methods import OneOf, register
+from lata.methods import Interval, OneOf, register
 from lata.methods.ta import weighted_sum
 
 if TYPE_CHECKING:
@@ -20,14 +20,22 @@ if TYPE_CHECKING:
     paper="",
     equation="D = Σ_t w_t[π_t(l)] ⊙ τ_t[l]",
     of=OneOf(tuple(weighting.RANK_SCHEDULES)),
+    floor=Interval(0, 1),
+    ceiling=Interval(0, 1),
 )
 def lata_shuffled(
-    task_vectors: TaskVectors, similarity: Similarity, *, seed: int = 0, of: str = "lata_linear"
+    task_vectors: TaskVectors,
+    similarity: Similarity,
+    *,
+    seed: int = 0,
+    of: str = "lata_linear",
+    floor: float = 0.0,
+    ceiling: float = 1.0,
 ) -> TensorDict:
     """The sum of the task vectors with the layer weights of `of`, permuted over layers."""
     weights = {}
     for task in task_vectors:
         similarity_L = similarity.of(task)
-        weights_L = weighting.weights(similarity_L, weighting.RANK_SCHEDULES[of])
+        weights_L = weighting.weights(similarity_L, weighting.RANK_SCHEDULES[of], floor, ceiling)
         weights[task] = similarity.parameter_weights(weighting.shuffled(weights_L, similarity_L, seed, task))
     return weighted_sum(task_vectors, weights)

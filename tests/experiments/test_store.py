@@ -14,7 +14,7 @@ def test_an_entry_comes_back_as_it_was_put(tmp_path: Path) -> None:
     assert store.get("merge", "ab12") == {"a.json": b"{}", "b.bin": b"\0\1"}
 
 
-@pytest.mark.parametrize("damage", ["change", "truncate", "delete", "index"])
+@pytest.mark.parametrize("damage", ["change", "truncate", "delete", "index", "empty", "null"])
 def test_a_damaged_entry_counts_as_missing_with_a_warning_and_can_be_made_again(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)
     store.put("merge", "ab12", {"a.json": b"good"})
@@ -26,7 +26,7 @@ def test_a_damaged_entry_counts_as_missing_with_a_warning_and_can_be_made_again(
     elif damage == "delete":
         (folder / "a.json").unlink()
     else:
-        (folder / "entry.json").write_text("{")
+        (folder / "entry.json").write_text({"index": "{", "empty": "{}", "null": "null"}[damage])
     with pytest.warns(UserWarning, match="damaged cache entry"):
         assert store.get("merge", "ab12") is None
     with pytest.warns(UserWarning, match="damaged cache entry"):

@@ -66,3 +66,24 @@ def test_negating_what_was_added_gives_the_start_back(pre: dict, experts: dict) 
     direction = family.direction(["ua"], "ta")
     back = merge_tensors(experts["ua"], direction, -1.0)
     torch.testing.assert_close(back.tensors, pre, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_input_that_is_not_finite_is_refused_by_name(pre: dict, experts: dict, value: float) -> None:
+    broken = {**experts["math"], "model.norm.weight": torch.full((4,), value)}
+    with pytest.raises(ValueError, match=r"math: model\.norm\.weight holds values that are not finite"):
+        Family(pre, {"math": broken})
+
+
+def test_the_distance_does_not_depend_on_threads() -> None:
+    start = {"w": torch.zeros(300_000)}
+    direction = {"w": torch.randn(300_000, generator=torch.Generator().manual_seed(0))}
+    before = torch.get_num_threads()
+    try:
+        found = set()
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            found.add(merge_tensors(start, direction, 1.0).distance)
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1

@@ -127,6 +127,7 @@ LAYERED = ({"a": [1.0, 10.0, 100.0], "b": [3.0, 30.0, 300.0]}, [[0.9, 0.7], [0.8
         ("lata_threshold", {"quantile": 2 / 3}, [3.0, 40.0, 100.0]),
         ("lata_threshold", {"threshold": -1}, [0.0, 0.0, 0.0]),
         ("lata_reversed", {}, [1.0, 20.0, 300.0]),
+        ("lata_reversed", {"ceiling": 0.5}, [0.5, 10.0, 150.0]),
         ("depth_linear", {}, [0.0, 20.0, 400.0]),
         ("depth_linear", {"floor": 1, "ceiling": 1}, [4.0, 40.0, 400.0]),
     ],
@@ -143,6 +144,18 @@ def test_norm_matched_ta_moves_as_far_as_lata_in_the_direction_of_ta() -> None:
     ta = np.array(blocks(direction("ta", task_vectors)))
     assert np.linalg.norm(matched) == pytest.approx(np.linalg.norm(lata), rel=1e-6)
     np.testing.assert_allclose(matched / np.linalg.norm(matched), ta / np.linalg.norm(ta), rtol=1e-6)
+
+
+def test_reversed_gives_equal_layers_equal_weights() -> None:
+    task_vectors, similarity = layered({"a": [1.0, 1.0, 1.0]}, [[0.9], [0.9], [0.5]])
+    assert blocks(direction("lata_reversed", task_vectors, similarity)) == [0.75, 0.75, 0.0]
+
+
+def test_norm_matched_ta_follows_the_floor_of_what_it_matches() -> None:
+    task_vectors, similarity = layered(*LAYERED)
+    matched = np.array(blocks(direction("ta_norm_matched", task_vectors, similarity, floor=0.3)))
+    lata = np.array(blocks(direction("lata_linear", task_vectors, similarity, floor=0.3)))
+    assert np.linalg.norm(matched) == pytest.approx(np.linalg.norm(lata), rel=1e-6)
 
 
 def test_norm_matched_ta_refuses_task_vectors_that_cancel() -> None:
@@ -253,6 +266,17 @@ def test_dare_equals_the_original_formula_bit_for_bit_given_the_mask(pre: dict, 
         # MergeLM: input_tensor * (1 - mask), then torch.div(…, other=1 - mask_rate).
         expected = torch.div(vector * (1 - dropped), other=1 - masks.exact_drop_rate(0.3))
         torch.testing.assert_close(result[name], expected, rtol=0, atol=0)
+
+
+def test_dare_ties_equals_the_naive_one_bit_for_bit_given_the_mask(pre: dict, experts: dict) -> None:
+    family = Family(pre, experts)
+    names = sorted(pre)
+    result = family.direction(["math", "code"], "dare_ties", seed=3, drop_rate=0.5, density=0.4)
+    dropped = []
+    for task in ("code", "math"):
+        kept = [masks.keep(3, task, name, pre[name].numel(), 0.5) for name in names]
+        dropped.append(naive.flat(family.task_vector(task), names) * np.concatenate(kept) / np.float32(0.5))
+    np.testing.assert_array_equal(naive.flat(result, names), naive.ties(dropped, 0.4))
 
 
 # --- the registry ----------------------------------------------------------------------------------------------
