@@ -88,7 +88,9 @@ def run(plan: StudyPlan) -> Summary:
         "seeds": plan.seeds,
         "family_digests": steps.digests,
         "evaluation_fingerprint": steps.fingerprint,
+        # Seconds are of this run; what it found in the cache took none of them.
         "seconds": watch.seconds,
+        "computed": steps.computed,
         "workers": steps.workers,
         "device": settings.device,
         "rows": [{**asdict(entry), **asdict(weights[entry.job])} for entry in entries],

@@ -67,6 +67,8 @@ class Steps:
         on_gpu = context.settings.device != "cpu"
         self.workers = workers or (1 if on_gpu else min(cores(), MOST_WORKERS))
         self._pool: ProcessPoolExecutor | None = None
+        #: Step → how many of its jobs this run did itself; the rest came from the store.
+        self.computed = {"merge": 0, "evaluation": 0, "similarity": 0}
 
     @cached_property
     def digests(self) -> Digests:
@@ -151,6 +153,7 @@ class Steps:
                 future.result()
                 job = futures[future]
                 found[job] = self.store.get(step, keys[job])
+                self.computed[step] += 1
         return {job: _whole(files, step, keys[job]) for job, files in found.items()}
 
     def _started_pool(self) -> ProcessPoolExecutor:

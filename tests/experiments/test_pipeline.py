@@ -81,6 +81,8 @@ def test_a_second_run_evaluates_nothing_and_gives_the_same_bytes(study: Path, sm
     done = reproduce(study.parents[1], small_cache, METHODS, MERGES)
     assert done.returncode == 0, done.stderr
     assert evaluations(small_cache) == marks
+    record = json.loads((study / "provenance.json").read_text(encoding="utf-8"))
+    assert record["computed"] == {"merge": 0, "evaluation": 0, "similarity": 0}
     assert {path: path.read_bytes() for path in before} == before
     assert len(list((study / "wandb").glob("offline-run-*"))) == 1
 
@@ -206,3 +208,28 @@ def test_ctrl_c_ends_with_one_line_and_status_130(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert errors.rstrip().endswith("interrupted; the same command goes on from here")
     assert "Traceback" not in errors
+
+
+def test_a_study_of_one_method_without_thresholds_works(study: Path, small_cache: Path, tmp_path: Path) -> None:
+    choice = (
+        "methods=[ta]",
+        "forget_methods=[ta]",
+        "merges=[math+code]",
+        "eval.tasks=[wikitext, gsm8k]",
+        "logger=none",
+    )
+    done = reproduce(tmp_path, small_cache, *choice)
+    assert done.returncode == 0, done.stderr
+    scores = pd.read_parquet(tmp_path / "runs" / "mini" / "scores.parquet")
+    assert set(scores.task) == {"wikitext", "gsm8k"}
+
+
+def test_another_context_of_the_same_weights_is_evaluated_anew(
+    study: Path, small_cache: Path, tmp_path: Path
+) -> None:
+    choice = ("methods=[ta]", "merges=[math+code]", "forget=[]", "logger=none", "family.recipe.context=256")
+    done = reproduce(tmp_path, small_cache, *choice)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "runs" / "mini" / "provenance.json").read_text(encoding="utf-8"))
+    assert record["computed"]["evaluation"] == 6
+    assert set(pd.read_parquet(study / "scores.parquet").weights_digest) >= {row["digest"] for row in record["rows"]}
