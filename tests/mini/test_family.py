@@ -222,11 +222,15 @@ def test_damaged_evaluation_data_are_written_again(tmp_path: Path, caplog: pytes
     ("field", "value", "message"),
     [
         ("device", "tpu", "family.device is 'tpu'; choose auto, cpu or cuda"),
-        ("base_documents", 0, "family.base_documents is 0; it must be finite and above 0"),
-        ("expert_lr", float("nan"), "family.expert_lr is nan; it must be finite and above 0"),
-        ("base_lr", float("inf"), "family.base_lr is inf"),
-        ("pre_replay", -0.1, "family.pre_replay is -0.1; it must be finite and at least 0"),
-        ("hidden", 30, "family.hidden is 30, which 4 heads of even size do not divide; choose a multiple of 8"),
+        ("base_documents", 0, "family.recipe.base_documents is 0; it must be finite and above 0"),
+        ("expert_lr", float("nan"), "family.recipe.expert_lr is nan; it must be finite and above 0"),
+        ("base_lr", float("inf"), "family.recipe.base_lr is inf"),
+        ("pre_replay", -0.1, "family.recipe.pre_replay is -0.1; it must be finite and at least 0"),
+        (
+            "hidden",
+            30,
+            "family.recipe.hidden is 30, which 4 heads of even size do not divide; choose a multiple of 8",
+        ),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_next_step(field: str, value: object, message: str) -> None:
