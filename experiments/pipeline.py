@@ -83,7 +83,7 @@ def run(plan: StudyPlan) -> Summary:
         summary = summarise(study, plan.out)
     record = {
         "run_key": run_key,
-        "config": plain(plan.config),
+        "config": {key: value for key, value in plain(plan.config).items() if key not in _PLACES},
         **provenance.environment(),
         "seeds": plan.seeds,
         "family_digests": steps.digests,
@@ -103,8 +103,11 @@ def run(plan: StudyPlan) -> Summary:
     return summary
 
 
+#: Keys of the configuration that say where; what is published need not tell the names of somebody's folders.
+_PLACES = ("out", "cache")
+
 #: Keys of the configuration that say where and how fast, not what.
-_NOT_DECIDING = ("out", "cache", "logger", "workers")
+_NOT_DECIDING = (*_PLACES, "logger", "workers")
 
 
 def _entries(plan: StudyPlan) -> Iterator[Entry]:
