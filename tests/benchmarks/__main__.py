@@ -7,6 +7,8 @@ busy with other things slows both alike. The family is trained first where the c
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import statistics
 import tempfile
@@ -53,14 +55,15 @@ def _evaluation(settings: EvalSettings, pre: Path, runs: int) -> None:
     stock = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=settings.batch_size)
 
     def peer() -> None:
-        evaluate(
-            stock,
-            {"tasks": evaluator.tasks},
-            limit=settings.limit,
-            bootstrap_iters=0,
-            log_samples=True,
-            confirm_run_unsafe_code=True,
-        )
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+            evaluate(
+                stock,
+                {"tasks": evaluator.tasks},
+                limit=settings.limit,
+                bootstrap_iters=0,
+                log_samples=True,
+                confirm_run_unsafe_code=True,
+            )
 
     evaluator(model)
     _line("four tasks at 300 items, one model", lambda: evaluator(model), peer, runs, "stock HFLM, tasks loaded")
