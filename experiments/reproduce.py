@@ -6,6 +6,8 @@ and prints the main table. ``--help`` lists the groups and keys.
 
 from __future__ import annotations
 
+import textwrap
+
 from experiments.cli import run
 from experiments.config import StudyPlan
 
@@ -16,7 +18,7 @@ def reproduce(plan: StudyPlan) -> None:
 
     summary = pipeline.run(plan)
     print(summary.table)
-    print(summary.headline)
+    print(f"\n{textwrap.fill(summary.headline, 108)}")
     print(f"\nReport: {(plan.out / 'report.html').resolve()}")
 
 
