@@ -9,22 +9,47 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Generic, NoReturn, TypeVar
 
 import hydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import CONF, StudyPlan, is_key, register_schemas, study, unknown_key
+from experiments.config import CONF, Config, register_schemas, schema_keys, study, unknown_key
 from lata.methods import suggest
 
+Plan = TypeVar("Plan")
 
-def run(task: Callable[[StudyPlan], None]) -> None:
+
+@dataclass(frozen=True)
+class Door(Generic[Plan]):
+    """One command's configuration.
+
+    Attributes:
+        name: of its primary config in `conf/`.
+        schema: dataclass of the composed configuration.
+        register: makes the schema known to Hydra.
+        check: turns what was composed into what the task reads; ValueError for a mistake of the user.
+    """
+
+    name: str
+    schema: type
+    register: Callable[[], None]
+    check: Callable[[DictConfig], Plan]
+
+
+#: The configuration of a whole study.
+STUDY = Door("config", Config, register_schemas, study)
+
+
+def run(door: Door[Plan], task: Callable[[Plan], None]) -> None:
     """Compose the configuration from the command line, check it, and call `task` with it."""
-    register_schemas()
+    door.register()
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Without this Hydra prints errors in its own many-lined way and exits before they can be read here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -32,14 +57,14 @@ def run(task: Callable[[StudyPlan], None]) -> None:
     def fail(error: Exception) -> NoReturn:
         if show_traceback:
             raise error
-        print(f"error: {explain(error)}", file=sys.stderr)
+        print(textwrap.indent(explain(error, door.schema), "error: ", lambda line: True), file=sys.stderr)
         sys.exit(2)
 
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=door.name)
     def main(raw: DictConfig) -> None:
         # Errors end here, before Hydra prints lines of its own about them.
         try:
-            task(study(raw))
+            task(door.check(raw))
         except BrokenExecutor:
             fail(
                 RuntimeError("a worker process ended, perhaps for lack of memory; the same command goes on from here")
@@ -56,11 +81,13 @@ def run(task: Callable[[StudyPlan], None]) -> None:
         sys.exit(130)
 
 
-def explain(error: BaseException) -> str:
-    """One line that says what was wrong, with the nearest valid key where a key was."""
+def explain(error: BaseException, schema: type = Config) -> str:
+    """One line that says what was wrong, with the nearest valid key where a key was; a line each for several."""
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__) is not None:
         chain.append(cause)
+    if len(chain) == 1 and isinstance(error, ValueError) and not isinstance(error, OmegaConfBaseException):
+        return str(error)
     lines = [line.strip() for link in chain for line in str(link).splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__
     unparsed = next((link.override for link in chain if isinstance(link, OverrideParseException)), None)
@@ -73,8 +100,8 @@ def explain(error: BaseException) -> str:
     # Outer messages can name the valid key that the unknown one stands in.
     named = [found.group(1) for line in lines if (found := _UNKNOWN_KEY.search(line))]
     for key in named:
-        if not is_key(key):
-            return unknown_key(key)
+        if key not in schema_keys(schema):
+            return unknown_key(key, schema)
     if missing := re.match(r"(?:In '.*?': )?Could not find '([^']*)/([^'/]*)'", first):
         group, choice = missing.groups()
         known = sorted(file.stem for file in (CONF / group).glob("*.yaml"))

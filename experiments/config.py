@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -23,6 +23,8 @@ from eval.settings import TASKS, EvalSettings
 from experiments.mini.family import MODELS, MiniFamily
 from lata.methods import Method, get, suggest
 from lata.methods import methods as lata_methods
+
+Schema = TypeVar("Schema")
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -185,12 +187,7 @@ def study(raw: DictConfig) -> StudyPlan:
     Raises:
         ValueError: something that no run could do: an unknown method or expert, no merges, λ that is not finite …
     """
-    # Hydra's `+key=value` adds keys past the schema; they would be ignored without a word.
-    for key in sorted(_dotted(raw) - set(_schema_keys())):
-        if not key.startswith("family.expert_task."):
-            raise ValueError(unknown_key(key))
-    config = OmegaConf.to_object(raw)
-    assert isinstance(config, Config)
+    config = checked_object(raw, Config, free=("family.expert_task.",))
     family = config.family
     if not math.isfinite(config.lam):
         raise ValueError(f"lam={config.lam} must be a finite number")
@@ -249,20 +246,35 @@ def study(raw: DictConfig) -> StudyPlan:
     )
 
 
-def is_key(key: str) -> bool:
-    """Whether the schema has a dotted key, or a group of that name."""
-    return key in _schema_keys()
+def checked_object(raw: DictConfig, schema: type[Schema], free: tuple[str, ...]) -> Schema:
+    """A composed configuration as an object of its schema.
+
+    Args:
+        raw: as composed.
+        schema: its dataclass.
+        free: beginnings of the keys that a user names.
+
+    Raises:
+        ValueError: a key that the schema has not: Hydra's ``+key=value`` adds them, and they would be ignored.
+    """
+    for key in sorted(_dotted(raw) - set(schema_keys(schema))):
+        if not key.startswith(free):
+            raise ValueError(unknown_key(key, schema))
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), raw))
+    assert isinstance(config, schema)
+    return config
 
 
-def unknown_key(key: str) -> str:
+def unknown_key(key: str, schema: type) -> str:
     """An error line for a key that the schema has not, with the nearest ones that it has."""
-    near = difflib.get_close_matches(key, _schema_keys(), n=2, cutoff=0.6)
+    near = difflib.get_close_matches(key, schema_keys(schema), n=2, cutoff=0.6)
     return f"unknown key {key!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; --help lists the keys")
 
 
-def _schema_keys() -> list[str]:
+def schema_keys(schema: type) -> list[str]:
+    """Every dotted key of a configuration, and the groups that can be chosen."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra", "paths", "method"}
-    return sorted({*_dotted(OmegaConf.structured(Config)), *groups})
+    return sorted({*_dotted(OmegaConf.structured(schema)), *(groups if schema is Config else ["method"])})
 
 
 def _dotted(node: DictConfig, prefix: str = "") -> set[str]:

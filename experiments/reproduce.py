@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 
-from experiments.cli import run
+from experiments.cli import STUDY, run
 from experiments.config import StudyPlan
 
 
@@ -23,4 +23,4 @@ def reproduce(plan: StudyPlan) -> None:
 
 
 if __name__ == "__main__":
-    run(reproduce)
+    run(STUDY, reproduce)

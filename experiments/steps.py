@@ -26,7 +26,6 @@ from experiments import worker
 from experiments.provenance import cores
 from experiments.store import Store, code_version, key_of
 from experiments.worker import Context, Job
-from lata.checkpoint import digest_folder
 from lata.methods import get
 
 #: More processes than this gain little on a family that fits a laptop, and each needs memory of its own.
@@ -43,7 +42,7 @@ class Weights:
     """A job's weights, by what is known of them without having them.
 
     Attributes:
-        digest: sha256 of the weights.
+        digest: of the weights, see `lata.digests`.
         distance: ‖weights − start‖₂; for a model as it is, the distance to θ_pre.
         finite: whether every value is.
     """
@@ -73,10 +72,16 @@ class Steps:
     @cached_property
     def digests(self) -> Digests:
         """Digest of every model of every family."""
-        return {
-            seed: {name: digest_folder(folder) for name, folder in folders.items()}
-            for seed, folders in self.context.families.items()
-        }
+        from lata.checkpoint import open_checkpoint
+        from lata.digests import digest
+
+        found: dict[int, dict[str, str]] = {}
+        for seed, folders in self.context.families.items():
+            found[seed] = {}
+            for name, folder in folders.items():
+                with open_checkpoint(folder) as checkpoint:
+                    found[seed][name] = digest(checkpoint)
+        return found
 
     @cached_property
     def reads(self) -> dict[int, str]:

@@ -22,13 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from eval.harness import EvalSettings, Evaluator
 from experiments.store import Store
-from lata.checkpoint import digest as digest_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from lata.merge import Family, Merged
-    from lata.methods import TensorDict
+    from lata.memory import Family, Merged, TensorDict
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def run(step: str, job: Job, key: str, digest: str | None) -> None:
     Raises:
         ValueError: `digest` is given and the job's weights have another: the cache was made on another machine.
     """
-    if digest is not None and digest_of(weights(job).tensors) != digest:
+    if digest is not None and _digest(weights(job)) != digest:
         raise ValueError(
             f"{job.method} of {'+'.join(job.experts)} gives other weights here than the cache says, so it was made "
             f"on another kind of machine; remove {_context.store} or set LATA_CACHE to another folder"
@@ -111,7 +109,7 @@ def run(step: str, job: Job, key: str, digest: str | None) -> None:
 def merge(job: Job) -> dict[str, bytes]:
     """``weights.json``: digest of a job's weights, their distance to where they start, whether they are finite."""
     made = weights(job)
-    facts = {"digest": digest_of(made.tensors), "distance": made.distance, "finite": made.finite}
+    facts = {"digest": _digest(made), "distance": made.distance, "finite": made.finite}
     return {"weights.json": json.dumps(facts).encode()}
 
 
@@ -150,17 +148,22 @@ STEPS = {"merge": merge, "similarity": similarity, "evaluation": evaluate}
 
 def weights(job: Job) -> Merged:
     """Make a job's weights in memory."""
-    from lata.merge import Merged, merge_tensors
-    from lata.norms import norm
+    from lata.memory import Merged, distance, merge_tensors
 
     family = _family(job.seed)
     origin = _tensors(folder(job.seed, job.start))
     if not job.method:
         # A model as it is: its distance is to θ_pre, as a merge's is.
-        away = {name: tensor.float() - family.pre[name].float() for name, tensor in origin.items()}
-        return Merged(origin, norm(away.values()), finite=True)  # `Family` has refused anything else
+        return Merged(origin, distance(family.pre, origin), finite=True)  # `Family` has refused anything else
     direction = family.direction(list(job.experts), job.method, job.seed, **dict(job.parameters))
     return merge_tensors(origin, direction, job.lam)
+
+
+def _digest(made: Merged) -> str:
+    from lata.digests import digest
+    from lata.memory import MemoryCheckpoint
+
+    return digest(MemoryCheckpoint(made.tensors, "merged"))
 
 
 @functools.lru_cache(maxsize=32)
@@ -172,7 +175,7 @@ def _tensors(checkpoint: Path) -> TensorDict:
 
 @functools.lru_cache(maxsize=4)
 def _family(seed: int) -> Family:
-    from lata.merge import Family
+    from lata.memory import Family
 
     tensors = {name: _tensors(checkpoint) for name, checkpoint in _context.families[seed].items()}
     return Family(pre=tensors.pop("pre"), base=tensors.pop("base"), experts=tensors)

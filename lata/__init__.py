@@ -1,5 +1,8 @@
 """Layer-Aware Task Arithmetic and the baselines it is compared with: weights in, weights out.
 
+>>> lata.merge(pre=…, experts={"math": …, "code": …}, base=…, method="lata_linear", lam=1.0, output=…)
+>>> lata.similarity(base=…, pre=…, experts={"math": …})
+
 Paper: Chen et al., "Layer-Aware Task Arithmetic: Disentangling Task-Specific and Instruction-Following
 Knowledge", arXiv 2502.20186. The library knows nothing of configs, experiment tracking or evaluation.
 
@@ -17,3 +20,21 @@ Notation (used in code, configs and tables alike):
 ``lam``              λ, the scaling coefficient: θ = θ_pre + λ·D, D = Σ_t w_t·τ_t for LATA
 ===================  ==================================================================================
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lata.merging import merge, similarity
+
+__all__ = ["merge", "similarity"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when they are used: configurations are checked with `lata.methods` alone.
+    if name in __all__:
+        from lata import merging
+
+        return getattr(merging, name)
+    raise AttributeError(f"module 'lata' has no attribute {name!r}")

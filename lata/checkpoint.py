@@ -1,97 +1,81 @@
-"""Reading checkpoints from folders of safetensors, and naming weights by their content.
-
-Tensors are compared, merged and digested under their canonical names: a parameter that a config ties to another
-(``lm_head`` to the embeddings) counts once and is left out.
-"""
+"""Opening a checkpoint by what a user names: a folder, a model on the hub, or either with a LoRA adapter."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import struct
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+from lata import headers, hub
+from lata.folder import FolderCheckpoint
 
-    from lata.methods import TensorDict
+if TYPE_CHECKING:
+    from lata.lora import AdapterCheckpoint
+    from lata.memory import TensorDict
+
+__all__ = ["FolderCheckpoint", "load", "open_checkpoint"]
+
+
+def open_checkpoint(source: str | Path, label: str | None = None) -> FolderCheckpoint | AdapterCheckpoint:
+    """Open a model by its headers.
+
+    Args:
+        source: a folder; a hub id ``org/name`` or ``org/name@revision``; ``model+adapter`` where either side is a
+            folder or a hub id; or a LoRA adapter alone whose config names its base.
+        label: what messages call it; the source if None.
+
+    Raises:
+        ValueError: it cannot be found, is damaged, quantised or pickled, or the adapter does not fit its model.
+    """
+    model, adapter = _split(str(source))
+    try:
+        found = hub.locate(model)
+        if adapter is None and (found.folder / "adapter_config.json").is_file():
+            if headers.has_weights(found.folder):
+                raise ValueError(
+                    f"{model} holds a model and an adapter; give {model}+{model} to apply the adapter, or move "
+                    "adapter_config.json away"
+                )
+            model, adapter = _named_base(found), found.source
+            found = hub.locate(model)
+        beside = hub.locate(adapter) if adapter is not None else None
+    except ValueError as error:
+        raise ValueError(f"{label}: {error}" if label else str(error)) from None
+    checkpoint = FolderCheckpoint(found.folder, label, found.source)
+    if beside is None:
+        return checkpoint
+    from lata.lora import AdapterCheckpoint
+
+    return AdapterCheckpoint(checkpoint, beside.folder, label, beside.source)
 
 
 def load(folder: Path) -> TensorDict:
-    """All parameters of the checkpoint in `folder`, on the CPU in their stored dtype, without tied copies."""
+    """All parameters of the checkpoint in `folder` as torch tensors in their stored dtype, without tied copies."""
     from safetensors.torch import load_file
 
-    tensors: TensorDict = {}
-    for file in _files(folder):
-        tensors.update(load_file(file))
-    for name in tied_names(folder):
-        tensors.pop(name, None)
-    return tensors
+    with FolderCheckpoint(folder) as checkpoint:
+        stored = {name: tensor for file in checkpoint.files for name, tensor in load_file(file).items()}
+        return {name: stored[name] for name in checkpoint.tensors}
 
 
-def tied_names(folder: Path) -> tuple[str, ...]:
-    """Parameter names that the config in `folder` ties to others, and that a reload would overwrite."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return ("lm_head.weight",) if config.get("tie_word_embeddings") else ()
+def _split(source: str) -> tuple[str, str | None]:
+    """``model+adapter`` apart; a folder whose own name has a plus stays whole."""
+    if "+" not in source or Path(source).expanduser().is_dir():
+        return source, None
+    cuts = [place for place, letter in enumerate(source) if letter == "+"]
+    pairs = [(source[:cut], source[cut + 1 :]) for cut in cuts]
+    fitting = [pair for pair in pairs if all(map(hub.is_plausible, pair))]
+    return (fitting or pairs)[0]
 
 
-def digest(tensors: TensorDict) -> str:
-    """sha256 of the weights: of every tensor's name, dtype, shape and bytes, in sorted order of names."""
-    import torch
-
-    def raw(tensor: torch.Tensor) -> bytes:
-        return bytes(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-
-    return _digest(
-        (name, _DTYPE_NAMES[str(tensor.dtype)], list(tensor.shape), raw(tensor))
-        for name, tensor in sorted(tensors.items())
-    )
-
-
-def digest_folder(folder: Path) -> str:
-    """`digest` of the checkpoint in `folder`, read from its files without torch."""
-    tied = set(tied_names(folder))
-    found: dict[str, tuple[str, list[int], Path, int, int]] = {}
-    for file in _files(folder):
-        with file.open("rb") as stream:
-            (size,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(size))
-        for name, entry in header.items():
-            if name != "__metadata__" and name not in tied:
-                start, end = entry["data_offsets"]
-                found[name] = (entry["dtype"], entry["shape"], file, 8 + size + start, end - start)
-
-    def read(file: Path, offset: int, length: int) -> bytes:
-        with file.open("rb") as stream:
-            stream.seek(offset)
-            return stream.read(length)
-
-    return _digest(
-        (name, dtype, shape, read(file, offset, length))
-        for name, (dtype, shape, file, offset, length) in sorted(found.items())
-    )
-
-
-_DTYPE_NAMES = {
-    "torch.float32": "F32",
-    "torch.bfloat16": "BF16",
-    "torch.float16": "F16",
-    "torch.float64": "F64",
-}
-
-
-def _digest(tensors: Iterable[tuple[str, str, list[int], bytes]]) -> str:
-    total = hashlib.sha256()
-    for name, dtype, shape, data in tensors:
-        total.update(f"{name}\0{dtype}\0{shape}\0{len(data)}\0".encode())
-        total.update(data)
-    return total.hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ValueError(f"no safetensors file in {folder}; a checkpoint folder holds config.json and *.safetensors")
-    return files
+def _named_base(adapter: hub.Located) -> str:
+    config = headers.read_json(adapter.folder / "adapter_config.json")
+    base = config.get("base_model_name_or_path")
+    if not base:
+        raise ValueError(f"the adapter {adapter.source} names no base model; give MODEL+{adapter.source}")
+    revision = config.get("revision")
+    name = f"{base}@{revision}" if revision and not Path(base).is_dir() else str(base)
+    if not hub.is_plausible(name):
+        raise ValueError(
+            f"the adapter {adapter.source} names the base {name}, which is not here; give MODEL+{adapter.source}"
+        )
+    return name

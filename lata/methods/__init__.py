@@ -1,11 +1,11 @@
 """The registry of merge methods: one file a method, one name everywhere (file, registry, YAML, table row).
 
 A method is a pure function that makes the *direction* D of a merge θ = θ_pre + λ·D from task vectors. Its
-positional arguments say what it needs: ``task_vectors`` (every method) and ``similarity`` (the methods that
-weight layers by it; ``granularity`` and ``outside`` say how it is measured). Its keyword-only arguments are its
-parameters, and `register` gives each a rule that its values must obey; ``seed``, where there is one, is the
-study's seed and not a parameter. This module imports no torch, so that a wrong name or value is refused before
-anything is loaded.
+positional arguments say what it needs: ``vectors`` (every method; `lata.vectors.TaskVectors`) and ``similarity`` (the
+methods that weight layers by it; ``granularity`` and ``outside`` say how it is measured). It may take statistics of
+the vectors, and returns the function that makes D of one block. Its keyword-only arguments are its parameters, and
+`register` gives each a rule that its values must obey; ``seed``, where there is one, is the study's seed and not a
+parameter. A wrong name or value is refused before anything is loaded.
 """
 
 from __future__ import annotations
@@ -21,12 +21,7 @@ from typing import TYPE_CHECKING, Any
 from lata.layers import GRANULARITIES, OUTSIDE
 
 if TYPE_CHECKING:
-    import torch
-
-    from lata.similarity import Similarity
-
-    TensorDict = dict[str, torch.Tensor]
-    TaskVectors = Mapping[str, Mapping[str, torch.Tensor]]
+    from lata.vectors import Direction, TaskVectors
 
 
 @dataclass(frozen=True)
@@ -72,23 +67,25 @@ class Method:
 
     Attributes:
         name: the one name of the method.
-        function: ``(task_vectors[, similarity], *, seed?, **parameters) → direction``.
+        function: ``(vectors[, similarity], *, seed?, **parameters) → direction``.
         paper: where the method was published; empty for the controls of this project.
         equation: the direction D as a formula.
         defaults: parameter name → default value.
         rules: parameter name → the rule its value must obey.
         needs_similarity: whether the method weights layers and so needs θ_base.
+        passes: variant (empty for a method that has none) → passes over the experts for its statistics.
         random: whether its result depends on the seed.
         control: whether it is a control of this project rather than a published method.
     """
 
     name: str
-    function: Callable[..., TensorDict]
+    function: Callable[..., Direction]
     paper: str
     equation: str
     defaults: Mapping[str, Any]
     rules: Mapping[str, Interval | OneOf]
     needs_similarity: bool
+    passes: Mapping[str, int]
     random: bool
     control: bool
 
@@ -104,25 +101,22 @@ class Method:
         typed = {k: float(v) if isinstance(v, int) else v for k, v in given.items()}
         return {**self.defaults, **typed}
 
-    def direction(
-        self,
-        task_vectors: TaskVectors,
-        similarity: Similarity | None,
-        seed: int,
-        parameters: Mapping[str, Any],
-    ) -> TensorDict:
-        """Call the method with what it asks for; ValueError where it needs a similarity and gets none."""
-        own = {k: v for k, v in parameters.items() if k not in _MEASUREMENT or not self.needs_similarity}
+    def count_passes(self, parameters: Mapping[str, Any]) -> int:
+        """How often the experts are read, the merge itself included."""
+        return 1 + int(self.needs_similarity) + self.passes.get(str(parameters.get("variant", "")), 0)
+
+    def direction(self, vectors: TaskVectors, seed: int, parameters: Mapping[str, Any]) -> Direction:
+        """D as this method makes it, with statistics taken; ValueError where it needs θ_base and there is none."""
+        own = dict(parameters)
         if self.random:
             own["seed"] = seed
         if not self.needs_similarity:
-            return self.function(task_vectors, **own)
-        if similarity is None:
-            raise ValueError(f"method {self.name!r} compares layers with θ_base: give the base model")
-        return self.function(task_vectors, similarity, **own)
+            return self.function(vectors, **own)
+        similarity = vectors.similarity(own.pop("granularity"), own.pop("outside"))
+        return self.function(vectors, similarity, **own)
 
 
-#: Parameters that every method with a similarity has: they say how it is measured (`lata.similarity.measure`).
+#: Parameters that every method with a similarity has: they say how it is measured (`lata.similarities.measure`).
 _MEASUREMENT: dict[str, tuple[str, OneOf]] = {
     "granularity": ("block", OneOf(GRANULARITIES)),
     "outside": ("keep", OneOf(OUTSIDE)),
@@ -148,11 +142,11 @@ _MODULES = (
 
 
 def register(
-    *, paper: str, equation: str, **rules: Interval | OneOf
-) -> Callable[[Callable[..., TensorDict]], Callable[..., TensorDict]]:
+    *, paper: str, equation: str, passes: Mapping[str, int] | None = None, **rules: Interval | OneOf
+) -> Callable[[Callable[..., Direction]], Callable[..., Direction]]:
     """Decorator: register a method under its function's name. `rules` has one entry a parameter."""
 
-    def add(function: Callable[..., TensorDict]) -> Callable[..., TensorDict]:
+    def add(function: Callable[..., Direction]) -> Callable[..., Direction]:
         signature = inspect.signature(function).parameters.values()
         options = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
         random = options.pop("seed", None) is not None
@@ -167,6 +161,7 @@ def register(
             defaults={**options, **{key: default for key, (default, _) in measurement.items()}},
             rules={**rules, **{key: rule for key, (_, rule) in measurement.items()}},
             needs_similarity=needs_similarity,
+            passes=passes or {},
             random=random,
             control=not paper,
         )

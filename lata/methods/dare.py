@@ -1,49 +1,100 @@
 """DARE (Yu et al., "Language Models are Super Mario", arXiv 2311.03099): drop and rescale, then add.
 
 Each element of τ_t is dropped with probability p and what is left is divided by 1 − p, so that its expectation
-stays (their equation 2). Variant ``paper`` is MergeLM's (6d49ad9, `mask_input_with_mask_rate` with rescaling)
-given the same mask; the mask itself is a function of (seed, task, parameter, element), see `lata.masks`.
+stays (their equation 2). The mask is a function of (seed, task, parameter, element), see `lata.masks`; given the same
+mask, the variants are
+
+- ``paper``: MergeLM's (6d49ad9, `mask_input_with_mask_rate` with rescaling), divided by the exact 1 − p of the mask;
+- ``mergekit``: mergekit 0.1.5's ``dare_linear``, rescaled in each parameter to Σ|τ_t| before dropping (there the sums
+  are taken in fp32, here in fp64);
+- ``peft``: PEFT 0.21's `dare_linear`, divided by the density asked for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lata import masks
+import numpy as np
+
+from lata.masks import exact_drop_rate
 from lata.methods import Interval, OneOf, register
-from lata.methods.ta import weighted_sum
+from lata.vectors import tau
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
+    from lata.dtypes import Float
+    from lata.stream import Block
+    from lata.vectors import Direction, TaskVectors, View
+
+VARIANTS = ("paper", "mergekit", "peft")
+
+#: Sums of magnitudes under this are not matched (mergekit 0.1.5, `rescaled_masked_tensor`).
+_SMALLEST_SUM = 1e-7
 
 
 @register(
     paper="https://arxiv.org/abs/2311.03099",
     equation="D = Σ_t m_t ⊙ τ_t / (1 − p), m_t ~ Bernoulli(1 − p)",
-    variant=OneOf(("paper",)),
+    passes={"mergekit": 1},
+    variant=OneOf(VARIANTS),
     drop_rate=Interval(0, 1, open_high=True),
 )
-def dare(task_vectors: TaskVectors, *, seed: int = 0, variant: str = "paper", drop_rate: float = 0.5) -> TensorDict:
+def dare(vectors: TaskVectors, *, seed: int = 0, variant: str = "paper", drop_rate: float = 0.5) -> Direction:
     """The sum of the task vectors after dropping and rescaling.
 
     Args:
-        task_vectors: task → parameter name → τ_t, fp32.
+        vectors: the task vectors.
         seed: decides the masks together with the names.
-        variant: ``paper``.
+        variant: ``paper``, ``mergekit`` or ``peft``.
         drop_rate: p in [0, 1).
     """
-    return weighted_sum(drop_and_rescale(task_vectors, seed, drop_rate), {})
+    view = dropped(vectors, variant, seed, drop_rate)
+
+    def direction(block: Block) -> Float:
+        total = None
+        for task in vectors.tasks:
+            term = view(block, task)
+            if task in vectors.scales:
+                term *= vectors.scales[task]
+            if total is None:
+                total = term
+            else:
+                total += term
+        assert total is not None
+        return total
+
+    return direction
 
 
-def drop_and_rescale(task_vectors: TaskVectors, seed: int, drop_rate: float) -> dict[str, TensorDict]:
-    """Every task vector with its mask applied and divided by 1 − p."""
-    import torch
+def dropped(vectors: TaskVectors, variant: str, seed: int, drop_rate: float) -> View:
+    """Every task vector with its mask applied and rescaled, before any λ_t."""
 
-    kept_share = 1 - masks.exact_drop_rate(drop_rate)
-    dropped: dict[str, TensorDict] = {}
-    for task, vector in task_vectors.items():
-        dropped[task] = {}
-        for name, tensor in vector.items():
-            mask = torch.from_numpy(masks.keep(seed, task, name, tensor.numel(), drop_rate))
-            dropped[task][name] = tensor * mask.view(tensor.shape).to(tensor.device) / kept_share
-    return dropped
+    def masked(block: Block, task: str) -> Float:
+        return block.drop(tau(block, task), seed, task, drop_rate)
+
+    def divided(block: Block, task: str) -> Float:
+        values = masked(block, task)
+        values /= kept
+        return values
+
+    def matched(block: Block, task: str) -> Float:
+        values = masked(block, task)
+        values *= factors[task][block.name]
+        return values
+
+    if variant == "mergekit":
+        if drop_rate == 0:
+            return tau
+        sums = vectors.absolute_sums({"before": tau, "after": masked})
+        factors = {
+            task: {name: _ratio(before, sums["after"][task][name]) for name, before in by_name.items()}
+            for task, by_name in sums["before"].items()
+        }
+        return matched
+    kept = 1 - (exact_drop_rate(drop_rate) if variant == "paper" else drop_rate)
+    return divided
+
+
+def _ratio(before: float, after: float) -> float:
+    if before < _SMALLEST_SUM or after < _SMALLEST_SUM:
+        return 1.0
+    return float(np.float32(before) / np.float32(after))

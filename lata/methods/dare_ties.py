@@ -1,8 +1,12 @@
 """DARE followed by TIES (arXiv 2311.03099 section 4, arXiv 2306.01708).
 
-Variant ``paper`` does what MergeLM's `mask_merging` with `ties_merging` does: masks first, then all of TIES on what
-is left, its trimming included. The TIES here is that of its own authors (`ties`); MergeLM's copy can keep one value
-more or fewer, and keeps nothing of an element without any majority of signs.
+Variants, each with the masks of `dare` and the elections of `ties`:
+
+- ``paper``: what MergeLM's `mask_merging` with `ties_merging` does: masks first, then all of TIES on what is left,
+  its trimming included. The TIES here is that of its own authors; MergeLM's copy can keep one value more or fewer,
+  and keeps nothing of an element without any majority of signs;
+- ``mergekit``: mergekit 0.1.5's ``dare_ties``: no trimming, and the values that agree are added, not averaged;
+- ``peft``: PEFT 0.21's `dare_ties`: no trimming, and the values that agree are averaged.
 """
 
 from __future__ import annotations
@@ -10,27 +14,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lata.methods import Interval, OneOf, register
-from lata.methods.dare import drop_and_rescale
-from lata.methods.ties import ties
+from lata.methods.dare import VARIANTS, dropped
+from lata.methods.ties import elect, trim_and_elect
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
+    from lata.vectors import Direction, TaskVectors
 
 
 @register(
     paper="https://arxiv.org/abs/2311.03099",
     equation="D = TIES({m_t ⊙ τ_t / (1 − p)})",
-    variant=OneOf(("paper",)),
+    passes={"paper": 3, "mergekit": 1},
+    variant=OneOf(VARIANTS),
     drop_rate=Interval(0, 1, open_high=True),
     density=Interval(0, 1, open_low=True),
 )
 def dare_ties(
-    task_vectors: TaskVectors,
+    vectors: TaskVectors,
     *,
     seed: int = 0,
     variant: str = "paper",
     drop_rate: float = 0.5,
     density: float = 0.2,
-) -> TensorDict:
-    """TIES on task vectors that DARE has dropped and rescaled; parameters as in `dare` and `ties`."""
-    return ties(drop_and_rescale(task_vectors, seed, drop_rate), variant=variant, density=density)
+) -> Direction:
+    """TIES on task vectors that DARE has dropped and rescaled; parameters as in `dare` and `ties`.
+
+    `density` is the share that ``paper`` keeps when it trims; the other variants do not trim.
+    """
+    view = dropped(vectors, variant, seed, drop_rate)
+    if variant == "paper":
+        return trim_and_elect(vectors, view, density)
+    return elect(
+        vectors, view, weigh_votes=variant == "mergekit", divide={"mergekit": None, "peft": "count"}[variant]
+    )

@@ -14,7 +14,7 @@ from lata.methods import Interval, register
 from lata.methods.ta import weighted_sum
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
+    from lata.vectors import Direction, TaskVectors
 
 
 @register(
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     floor=Interval(0, 1),
     ceiling=Interval(0, 1),
 )
-def depth_linear(task_vectors: TaskVectors, *, floor: float = 0.0, ceiling: float = 1.0) -> TensorDict:
+def depth_linear(vectors: TaskVectors, *, floor: float = 0.0, ceiling: float = 1.0) -> Direction:
     """The sum of the task vectors, each block weighted by its depth; parameters outside blocks keep weight 1."""
-    layer_of = layer_map(next(iter(task_vectors.values())))
+    layer_of = layer_map(vectors.names)
     layers = layers_in_order(layer_of)
     weights_L = weighting.linear_in_depth(len(layers), floor, ceiling)
     weight_of = dict(zip(layers, weights_L.tolist(), strict=True))
     by_name = {name: 1.0 if key is None else weight_of[key] for name, key in layer_of.items()}
-    return weighted_sum(task_vectors, dict.fromkeys(task_vectors, by_name))
+    return weighted_sum(vectors, dict.fromkeys(vectors.tasks, by_name))

@@ -13,8 +13,8 @@ from lata.methods import Interval, register
 from lata.methods.ta import weighted_sum
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
-    from lata.similarity import Similarity
+    from lata.similarities import Similarity
+    from lata.vectors import Direction, TaskVectors
 
 
 @register(
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     ceiling=Interval(0, 1),
 )
 def lata_linear(
-    task_vectors: TaskVectors, similarity: Similarity, *, floor: float = 0.0, ceiling: float = 1.0
-) -> TensorDict:
+    vectors: TaskVectors, similarity: Similarity, *, floor: float = 0.0, ceiling: float = 1.0
+) -> Direction:
     """The sum of the task vectors, each layer weighted linearly by its rank.
 
     Args:
-        task_vectors: task → parameter name → τ_t, fp32.
+        vectors: the task vectors.
         similarity: of the same experts.
         floor: weight of the most instruction-like layer.
         ceiling: weight of the least instruction-like layer.
     """
-    return layer_weighted_sum(task_vectors, similarity, weighting.linear, floor, ceiling)
+    return layer_weighted_sum(vectors, similarity, weighting.linear, floor, ceiling)
 
 
 def layer_weighted_sum(
-    task_vectors: TaskVectors,
+    vectors: TaskVectors,
     similarity: Similarity,
     schedule: weighting.Schedule,
     floor: float,
     ceiling: float,
-) -> TensorDict:
+) -> Direction:
     """Σ_t w_t ⊙ τ_t with the weights that `schedule` makes of each task's similarities."""
     weights = {
         task: similarity.parameter_weights(weighting.weights(similarity.of(task), schedule, floor, ceiling))
-        for task in task_vectors
+        for task in vectors.tasks
     }
-    return weighted_sum(task_vectors, weights)
+    return weighted_sum(vectors, weights)

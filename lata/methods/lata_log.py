@@ -13,8 +13,8 @@ from lata.methods import Interval, register
 from lata.methods.lata_linear import layer_weighted_sum
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
-    from lata.similarity import Similarity
+    from lata.similarities import Similarity
+    from lata.vectors import Direction, TaskVectors
 
 
 @register(
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     floor=Interval(0, 1),
     ceiling=Interval(0, 1),
 )
-def lata_log(
-    task_vectors: TaskVectors, similarity: Similarity, *, floor: float = 0.0, ceiling: float = 1.0
-) -> TensorDict:
+def lata_log(vectors: TaskVectors, similarity: Similarity, *, floor: float = 0.0, ceiling: float = 1.0) -> Direction:
     """The sum of the task vectors, each layer weighted by the logarithm of its rank; see `lata_linear`."""
-    return layer_weighted_sum(task_vectors, similarity, weighting.logarithmic, floor, ceiling)
+    return layer_weighted_sum(vectors, similarity, weighting.logarithmic, floor, ceiling)

@@ -12,8 +12,8 @@ from lata.methods import Interval, OneOf, register
 from lata.methods.ta import weighted_sum
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
-    from lata.similarity import Similarity
+    from lata.similarities import Similarity
+    from lata.vectors import Direction, TaskVectors
 
 
 @register(
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     ceiling=Interval(0, 1),
 )
 def lata_reversed(
-    task_vectors: TaskVectors,
+    vectors: TaskVectors,
     similarity: Similarity,
     *,
     of: str = "lata_linear",
     floor: float = 0.0,
     ceiling: float = 1.0,
-) -> TensorDict:
+) -> Direction:
     """The sum of the task vectors with the layer weights of `of` in reversed order of similarity."""
     weights = {}
-    for task in task_vectors:
+    for task in vectors.tasks:
         # Turned round, the least similar layer comes first and equal ones still share their weight.
         weights_L = weighting.weights(-similarity.of(task), weighting.RANK_SCHEDULES[of], floor, ceiling)
         weights[task] = similarity.parameter_weights(weights_L)
-    return weighted_sum(task_vectors, weights)
+    return weighted_sum(vectors, weights)

@@ -12,8 +12,8 @@ from lata.methods import Interval, OneOf, register
 from lata.methods.ta import weighted_sum
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
-    from lata.similarity import Similarity
+    from lata.similarities import Similarity
+    from lata.vectors import Direction, TaskVectors
 
 
 @register(
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     ceiling=Interval(0, 1),
 )
 def lata_shuffled(
-    task_vectors: TaskVectors,
+    vectors: TaskVectors,
     similarity: Similarity,
     *,
     seed: int = 0,
     of: str = "lata_linear",
     floor: float = 0.0,
     ceiling: float = 1.0,
-) -> TensorDict:
+) -> Direction:
     """The sum of the task vectors with the layer weights of `of`, permuted over layers."""
     weights = {}
-    for task in task_vectors:
+    for task in vectors.tasks:
         similarity_L = similarity.of(task)
         weights_L = weighting.weights(similarity_L, weighting.RANK_SCHEDULES[of], floor, ceiling)
         weights[task] = similarity.parameter_weights(weighting.shuffled(weights_L, similarity_L, seed, task))
-    return weighted_sum(task_vectors, weights)
+    return weighted_sum(vectors, weights)

@@ -14,8 +14,8 @@ from lata.methods import Interval, register
 from lata.methods.lata_linear import layer_weighted_sum
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
-    from lata.similarity import Similarity
+    from lata.similarities import Similarity
+    from lata.vectors import Direction, TaskVectors
 
 
 @register(
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     ceiling=Interval(0, 1),
 )
 def lata_threshold(
-    task_vectors: TaskVectors,
+    vectors: TaskVectors,
     similarity: Similarity,
     *,
     threshold: float = 0.95,
     quantile: float | None = None,
     floor: float = 0.0,
     ceiling: float = 1.0,
-) -> TensorDict:
+) -> Direction:
     """The sum of the task vectors over the layers that look least like instruction following.
 
     Args:
-        task_vectors: task → parameter name → τ_t, fp32.
+        vectors: the task vectors.
         similarity: of the same experts.
         threshold: layers with a similarity under it are kept.
         quantile: where given, the share of layers to keep, the least similar first; `threshold` is not used.
@@ -46,4 +46,4 @@ def lata_threshold(
         ceiling: weight of the layers that are kept.
     """
     schedule = weighting.by_threshold(threshold, quantile)
-    return layer_weighted_sum(task_vectors, similarity, schedule, floor, ceiling)
+    return layer_weighted_sum(vectors, similarity, schedule, floor, ceiling)

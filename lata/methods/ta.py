@@ -7,39 +7,61 @@ Learning adds the sum of task vectors, θ = θ_pre + λ Σ_t τ_t (their section
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lata.methods import register
 
 if TYPE_CHECKING:
-    import torch
-
-    from lata.methods import TaskVectors, TensorDict
+    from lata.dtypes import Float
+    from lata.stream import Block
+    from lata.vectors import TaskVectors
 
 
 @register(paper="https://arxiv.org/abs/2212.04089", equation="D = Σ_t τ_t")
-def ta(task_vectors: TaskVectors) -> TensorDict:
+def ta(vectors: TaskVectors) -> WeightedSum:
     """The sum of the task vectors, in sorted order of tasks."""
-    return weighted_sum(task_vectors, {})
+    return weighted_sum(vectors, {})
 
 
-def weighted_sum(task_vectors: TaskVectors, weights: Mapping[str, Mapping[str, float]]) -> TensorDict:
-    """Σ_t w_t[name] · τ_t[name] in fp32, added in sorted order of tasks so that the order given does not matter.
+def weighted_sum(vectors: TaskVectors, weights: Mapping[str, Mapping[str, float]]) -> WeightedSum:
+    """Σ_t λ_t w_t[name] · τ_t with the λ_t of `vectors`.
 
     Args:
-        task_vectors: task → parameter name → τ_t, fp32.
-        weights: task → parameter name → weight; a task that is missing has weight 1 everywhere.
+        vectors: the task vectors.
+        weights: task → parameter name → w_t; a task that is missing has weight 1 everywhere.
     """
-    tasks = sorted(task_vectors)
+    plain = dict.fromkeys(vectors.names, 1.0)
+    factors = {}
+    for task in vectors.tasks:
+        scale = vectors.scales.get(task, 1.0)
+        factors[task] = {name: scale * weight for name, weight in weights.get(task, plain).items()}
+    return WeightedSum(factors)
 
-    def term(task: str, name: str) -> torch.Tensor:
-        vector = task_vectors[task][name]
-        return vector * weights[task][name] if task in weights else vector
 
-    direction: TensorDict = {}
-    for name in task_vectors[tasks[0]]:
-        total = term(tasks[0], name)
-        for task in tasks[1:]:
-            total = total + term(task, name)
-        direction[name] = total
-    return direction
+@dataclass(frozen=True)
+class WeightedSum:
+    """A direction that is a weighted sum of task vectors in fp32, added in sorted order of tasks.
+
+    A weight of 0 leaves the task's vector unread; where every weight is 0 nothing is added at all.
+
+    Attributes:
+        factors: task, in sorted order → parameter name → weight.
+    """
+
+    factors: Mapping[str, Mapping[str, float]]
+
+    def __call__(self, block: Block) -> Float | None:
+        total = None
+        for task, factors in self.factors.items():
+            factor = factors[block.name]
+            if factor == 0:
+                continue
+            term = block.tau(task)
+            if factor != 1:
+                term *= factor
+            if total is None:
+                total = term
+            else:
+                total += term
+        return total

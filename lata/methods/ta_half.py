@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lata.methods import register
-from lata.methods.ta import ta
+from lata.methods.ta import weighted_sum
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
+    from lata.vectors import Direction, TaskVectors
 
 
 @register(paper="", equation="D = ½ Σ_t τ_t")
-def ta_half(task_vectors: TaskVectors) -> TensorDict:
+def ta_half(vectors: TaskVectors) -> Direction:
     """Half the sum of the task vectors; halving is exact in fp32, so λ = 1 here is `ta` at λ = 0.5."""
-    return {name: tensor * 0.5 for name, tensor in ta(task_vectors).items()}
+    half = dict.fromkeys(vectors.names, 0.5)
+    return weighted_sum(vectors, dict.fromkeys(vectors.tasks, half))

@@ -11,37 +11,38 @@ from typing import TYPE_CHECKING
 from lata.methods import Interval, OneOf, register
 from lata.methods.lata_linear import layer_weighted_sum
 from lata.methods.ta import ta
-from lata.norms import norm
+from lata.vectors import scaled
 from lata.weighting import RANK_SCHEDULES
 
 if TYPE_CHECKING:
-    from lata.methods import TaskVectors, TensorDict
-    from lata.similarity import Similarity
+    from lata.similarities import Similarity
+    from lata.vectors import Direction, TaskVectors
 
 
 @register(
     paper="",
+    passes={"": 2},
     equation="D = (‖Σ_t w_t ⊙ τ_t‖ / ‖Σ_t τ_t‖) Σ_t τ_t",
     match=OneOf(tuple(RANK_SCHEDULES)),
     floor=Interval(0, 1),
     ceiling=Interval(0, 1),
 )
 def ta_norm_matched(
-    task_vectors: TaskVectors,
+    vectors: TaskVectors,
     similarity: Similarity,
     *,
     match: str = "lata_linear",
     floor: float = 0.0,
     ceiling: float = 1.0,
-) -> TensorDict:
+) -> Direction:
     """The sum of the task vectors, scaled to the norm of the direction of `match` with that `floor` and `ceiling`.
 
     Raises:
         ValueError: the task vectors add up to zero, so no scale gives them a length.
     """
-    plain = ta(task_vectors)
-    length = norm(plain.values())
+    plain = ta(vectors)
+    length = vectors.norm(plain)
     if length == 0.0:
         raise ValueError("ta_norm_matched: the task vectors add up to zero and cannot be scaled to any length")
-    target = norm(layer_weighted_sum(task_vectors, similarity, RANK_SCHEDULES[match], floor, ceiling).values())
-    return {name: tensor * (target / length) for name, tensor in plain.items()}
+    target = vectors.norm(layer_weighted_sum(vectors, similarity, RANK_SCHEDULES[match], floor, ceiling))
+    return scaled(plain, target / length)

@@ -68,3 +68,38 @@ def layer_weighted(task_vectors: dict, weight_of: dict[str, dict[str, float]]) -
             total = term if total is None else total + term
         result[name] = total
     return result
+
+
+def keep_largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Everything zero but the `count` largest magnitudes, of equal ones the first."""
+    order = sorted(range(values.size), key=lambda i: (-abs(values[i]), i))
+    kept = np.zeros_like(values)
+    for i in order[:count]:
+        kept[i] = values[i]
+    return kept
+
+
+def agree(vectors: list[np.ndarray], votes: list[np.ndarray], units: list[float] | None) -> np.ndarray:
+    """Sum of the values whose vote has the elected sign (an exact zero sum elects +), divided by Σ units of them."""
+    merged = []
+    for i in range(vectors[0].size):
+        total = F(0)
+        for vote in votes:
+            total = F(total + vote[i])
+        chosen, divisor = F(0), F(0)
+        for number, (vector, vote) in enumerate(zip(vectors, votes, strict=True)):
+            if (vote[i] > 0 and total >= 0) or (vote[i] < 0 and total < 0):
+                chosen = F(chosen + vector[i])
+                divisor = F(divisor + F(1 if units is None else units[number]))
+        merged.append(chosen if divisor == 0 else F(chosen / divisor))
+    return np.array(merged, dtype=F)
+
+
+def ties_by_tensor(tensors: list[np.ndarray], density: float, weights: list[float], variant: str) -> np.ndarray:
+    """TIES of one tensor as mergekit 0.1.5 and PEFT 0.21 compute it, but with a stable choice among equal values."""
+    least = 1 if variant == "mergekit" else 0
+    kept = [keep_largest(v.ravel(), max(least, int(density * v.size)) if density < 1 else v.size) for v in tensors]
+    weighted = [v * F(w) for v, w in zip(kept, weights, strict=True)]
+    if variant == "mergekit":
+        return agree(weighted, weighted, weights).reshape(tensors[0].shape)
+    return agree(weighted, kept, None).reshape(tensors[0].shape)

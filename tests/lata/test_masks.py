@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lata import masks
+from lata.kernels import philox
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -43,4 +44,26 @@ def test_the_mask_of_a_name_never_changes() -> None:
     assert np.packbits(masks.keep(0, "math", "model.norm.weight", 64, 0.5)).tobytes().hex() == GOLDEN_MASK
 
 
-GOLDEN_MASK = "0bb0a1b46f8475d2"
+GOLDEN_MASK = "bdd3ec521e763a34"
+
+
+@pytest.mark.parametrize(
+    ("counter", "upper", "key", "expected"),
+    [
+        (0, (0, 0), (0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        (2**64 - 1, (2**32 - 1, 2**32 - 1), (2**32 - 1, 2**32 - 1), "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        (
+            0x85A308D3243F6A88,
+            (0x13198A2E, 0x03707344),
+            (0xA4093822, 0x299F31D0),
+            "d16cfe09 94fdcceb 5001e420 24126ea1",
+        ),
+    ],
+)
+def test_the_generator_gives_the_known_answers_of_its_authors(
+    counter: int, upper: tuple[int, int], key: tuple[int, int], expected: str
+) -> None:
+    """Random123's `kat_vectors` for philox4x32 with ten rounds."""
+    words = np.empty(4, dtype=np.uint32)
+    philox(np.uint64(counter), *(np.uint32(v) for v in (*upper, *key)), words)
+    assert " ".join(f"{word:08x}" for word in words) == expected

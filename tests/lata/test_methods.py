@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lata import masks
-from lata.merge import Family
+from lata.memory import Family, MemoryCheckpoint
 from lata.methods import get, methods
-from lata.methods.ties import ties
-from lata.similarity import Similarity
+from lata.similarities import Similarity
+from lata.stream import Stream, expert
+from lata.vectors import TaskVectors
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
 
@@ -29,8 +30,15 @@ def vectors(**tasks: list[float]) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def direction(name: str, task_vectors: dict, similarity: Similarity | None = None, **parameters: object) -> dict:
-    method = get(name)
-    return method.direction(task_vectors, similarity, 0, method.parameters(parameters))
+    pre = {n: torch.zeros_like(v) for n, v in next(iter(task_vectors.values())).items()}
+    family = Family(pre, task_vectors, base=pre)
+    if similarity is not None:
+        family.measured["block", "keep", similarity.tasks] = similarity
+    return family.direction(list(task_vectors), name, **parameters)
+
+
+def difference(expert: dict, pre: dict) -> dict[str, torch.Tensor]:
+    return {name: expert[name] - pre[name] for name in pre}
 
 
 def only(result: dict) -> list[float]:
@@ -192,10 +200,10 @@ def test_one_expert_of_one_element_works(name: str) -> None:
 @pytest.mark.parametrize("name", list(methods()))
 def test_inputs_are_left_as_they_were(name: str, base: dict, pre: dict, experts: dict) -> None:
     family = Family(pre, experts, base)
-    before = {task: {n: t.clone() for n, t in family.task_vector(task).items()} for task in experts}
+    models = {"base": base, "pre": pre, **experts}
+    before = {model: {n: t.clone() for n, t in tensors.items()} for model, tensors in models.items()}
     family.direction(list(experts), name)
-    for task, vector in before.items():
-        torch.testing.assert_close(family.task_vector(task), vector, rtol=0, atol=0)
+    torch.testing.assert_close(models, before, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", list(methods()))
@@ -227,7 +235,7 @@ def test_the_order_of_experts_and_parameters_does_not_change_a_bit(
 def test_ties_equals_the_naive_one_bit_for_bit(values_TD: np.ndarray, density: float) -> None:
     task_vectors = {f"t{i}": {"layers.0.w": torch.from_numpy(row)} for i, row in enumerate(values_TD)}
     np.testing.assert_array_equal(
-        ties(task_vectors, density=density)["layers.0.w"].numpy(), naive.ties(list(values_TD), density)
+        direction("ties", task_vectors, density=density)["layers.0.w"].numpy(), naive.ties(list(values_TD), density)
     )
 
 
@@ -235,21 +243,21 @@ def test_ties_trims_all_parameters_as_one_vector(pre: dict, experts: dict) -> No
     family = Family(pre, experts)
     names = sorted(pre)
     result = family.direction(["math", "code", "ua"], "ties")
-    flat = [naive.flat(family.task_vector(task), names) for task in ("code", "math", "ua")]
+    flat = [naive.flat(difference(experts[task], pre), names) for task in ("code", "math", "ua")]
     np.testing.assert_array_equal(naive.flat(result, names), naive.ties(flat, 0.2))
 
 
 @pytest.mark.parametrize("kind", ["linear", "log"])
 def test_lata_equals_the_naive_one_bit_for_bit(base: dict, pre: dict, experts: dict, kind: str) -> None:
     family = Family(pre, experts, base)
-    task_vectors = {task: family.task_vector(task) for task in experts}
+    task_vectors = {task: difference(experts[task], pre) for task in experts}
     weight_of: dict[str, dict[str, float]] = {}
-    for task, expert in experts.items():
+    for task, tensors in experts.items():
         similarities = []
         for block in range(4):
             names = [name for name in pre if f".layers.{block}." in name]
             raw = naive.flat(base, names)
-            similarities.append(naive.cosine(naive.flat(expert, names) - raw, naive.flat(pre, names) - raw))
+            similarities.append(naive.cosine(naive.flat(tensors, names) - raw, naive.flat(pre, names) - raw))
         weights = naive.rank_weights(similarities, kind)
         weight_of[task] = {n: weights[int(n.split(".")[2])] if ".layers." in n else 1.0 for n in pre}
     expected = naive.layer_weighted(task_vectors, weight_of)
@@ -261,7 +269,7 @@ def test_lata_equals_the_naive_one_bit_for_bit(base: dict, pre: dict, experts: d
 def test_dare_equals_the_original_formula_bit_for_bit_given_the_mask(pre: dict, experts: dict) -> None:
     family = Family(pre, experts)
     result = family.direction(["math"], "dare", seed=7, drop_rate=0.3)
-    for name, vector in family.task_vector("math").items():
+    for name, vector in difference(experts["math"], pre).items():
         dropped = 1.0 - torch.from_numpy(masks.keep(7, "math", name, vector.numel(), 0.3)).view(vector.shape).float()
         # MergeLM: input_tensor * (1 - mask), then torch.div(…, other=1 - mask_rate).
         expected = torch.div(vector * (1 - dropped), other=1 - masks.exact_drop_rate(0.3))
@@ -275,8 +283,71 @@ def test_dare_ties_equals_the_naive_one_bit_for_bit_given_the_mask(pre: dict, ex
     dropped = []
     for task in ("code", "math"):
         kept = [masks.keep(3, task, name, pre[name].numel(), 0.5) for name in names]
-        dropped.append(naive.flat(family.task_vector(task), names) * np.concatenate(kept) / np.float32(0.5))
+        dropped.append(naive.flat(difference(experts[task], pre), names) * np.concatenate(kept) / np.float32(0.5))
     np.testing.assert_array_equal(naive.flat(result, names), naive.ties(dropped, 0.4))
+
+
+@pytest.mark.parametrize("variant", ["mergekit", "peft"])
+@pytest.mark.parametrize("density", [0.05, 0.2, 0.5, 1.0])
+def test_ties_by_tensor_equals_the_naive_one_bit_for_bit(
+    variant: str, density: float, pre: dict, experts: dict
+) -> None:
+    # Values on a coarse grid, so that equal magnitudes and exact cancellations are common.
+    grid = {t: {n: (4 * (v - pre[n])).round() / 4 for n, v in tensors.items()} for t, tensors in experts.items()}
+    result = direction("ties", grid, variant=variant, density=density)
+    for name in pre:
+        vectors_T = [grid[task][name].numpy() for task in ("code", "math", "ua")]
+        expected = naive.ties_by_tensor(vectors_T, density, [1.0, 1.0, 1.0], variant)
+        np.testing.assert_array_equal(result[name].numpy(), expected)
+
+
+@pytest.mark.parametrize("variant", ["mergekit", "peft"])
+def test_ties_by_tensor_weighs_tasks_as_the_originals_do(variant: str, pre: dict, experts: dict) -> None:
+    lam = {"code": 0.3, "math": 1.5, "ua": -0.7}
+    models = {"pre": pre, **{expert(task): tensors for task, tensors in experts.items()}}
+    sources = {role: MemoryCheckpoint(tensors, role) for role, tensors in models.items()}
+    stream = Stream({**sources, "start": sources["pre"]}, list(pre), threads=1)
+    method = get("ties")
+    step = method.direction(TaskVectors(stream, list(experts), lam), 0, method.parameters({"variant": variant}))
+    for piece, values in stream.each(lambda block: np.array(step(block))):
+        vectors_T = [difference(experts[task], pre)[piece.name].numpy() for task in lam]
+        expected = naive.ties_by_tensor(vectors_T, 0.2, list(lam.values()), variant)
+        np.testing.assert_array_equal(values, expected.ravel())
+
+
+def test_dare_variants_differ_in_what_they_rescale_by(pre: dict, experts: dict) -> None:
+    family = Family(pre, experts)
+    for variant in ("paper", "mergekit", "peft"):
+        result = family.direction(["math"], "dare", seed=7, drop_rate=0.3, variant=variant)
+        for name, vector in difference(experts["math"], pre).items():
+            kept = torch.from_numpy(masks.keep(7, "math", name, vector.numel(), 0.3)).view(vector.shape)
+            masked = vector * kept
+            before, after = vector.double().abs().sum().float(), masked.double().abs().sum().float()
+            expected = {
+                "paper": masked / (1 - masks.exact_drop_rate(0.3)),
+                "mergekit": masked * (before / after),
+                "peft": masked / (1 - 0.3),
+            }[variant]
+            torch.testing.assert_close(result[name], expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("variant", "units"), [("mergekit", False), ("peft", True)])
+def test_dare_ties_without_trimming_adds_or_averages_what_agrees(
+    variant: str, units: bool, pre: dict, experts: dict
+) -> None:
+    family = Family(pre, experts)
+    dropped = [family.direction([t], "dare", seed=3, variant=variant) for t in ("code", "math", "ua")]
+    result = family.direction(list(experts), "dare_ties", seed=3, variant=variant)
+    for name in pre:
+        vectors_T = [d[name].numpy().ravel() for d in dropped]
+        merged = naive.agree(vectors_T, vectors_T, None)
+        if not units:
+            count = naive.agree([np.abs(np.sign(v)) for v in vectors_T], vectors_T, None)
+            assert (count <= 1).all()
+            total = sum(np.where(np.sign(v) == np.where(sum(vectors_T) >= 0, 1, -1), v, 0) for v in vectors_T)
+            np.testing.assert_allclose(result[name].numpy().ravel(), total, rtol=1e-6)
+        else:
+            np.testing.assert_array_equal(result[name].numpy().ravel(), merged)
 
 
 # --- the registry ----------------------------------------------------------------------------------------------

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from lata.similarity import measure
+from lata.memory import Family
+from lata.similarities import Similarity
+
+
+def measure(base: dict, pre: dict, experts: dict, granularity: str = "block", outside: str = "keep") -> Similarity:
+    return Family(pre, experts, base).similarity(list(experts), granularity, outside)
 
 
 def test_cosine_by_hand() -> None:

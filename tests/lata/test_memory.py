@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lata.merge import Family, merge_tensors
+from lata.memory import Family, merge_tensors
 
 
 def test_learning_adds_and_forgetting_subtracts_by_hand() -> None:

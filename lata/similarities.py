@@ -2,7 +2,7 @@
 
 s_t[l] = cos(τ_comp,t[l], τ_instr[l]) with τ_comp,t = θ_ft,t − θ_base and τ_instr = θ_pre − θ_base: differences
 in fp32, products and sums in fp64 over chunks of a fixed size, the chunks' sums added by `math.fsum`. The result
-depends on neither threads nor the order of parameters.
+depends on neither threads nor blocks nor the order of parameters.
 
 Shapes: L layers in order of depth, T tasks in sorted order.
 """
@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lata.layers import layer_map, layers_in_order
-from lata.norms import CHUNK
+from lata.stream import Block, Stream, expert
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
     from lata.weighting import Vector
 
@@ -62,26 +61,20 @@ class Similarity:
         return {name: unranked if key is None else weight_of[key] for name, key in self.layer_of.items()}
 
 
-def measure(
-    base: Mapping[str, torch.Tensor],
-    pre: Mapping[str, torch.Tensor],
-    experts: Mapping[str, Mapping[str, torch.Tensor]],
-    granularity: str = "block",
-    outside: str = "keep",
-) -> Similarity:
-    """Measure `Similarity` of loaded checkpoints, which must share names and shapes (`lata.merge.check`).
+def measure(stream: Stream, tasks: Sequence[str], granularity: str = "block", outside: str = "keep") -> Similarity:
+    """Measure `Similarity` of the stream's checkpoints, ``base`` among them, in one pass.
 
     A layer whose τ_t is zero bit for bit has similarity exactly 1. A layer whose τ_instr or τ_comp,t is all zero
     has no cosine; it is NaN here and named in a warning.
     """
-    layer_of = layer_map(pre, granularity, outside)
+    layer_of = layer_map(stream.names, granularity, outside)
     layers = layers_in_order(layer_of)
-    tasks = sorted(experts)
-    values_LT = np.full((len(layers), len(tasks)), np.nan)
-    for row, layer in enumerate(layers):
-        names = [name for name, key in layer_of.items() if key == layer]
-        for column, task in enumerate(tasks):
-            values_LT[row, column] = _cosine(names, base, pre, experts[task])
+    sums = {(layer, task): _Sums() for layer in layers for task in tasks}
+    ranked = [name for name in stream.names if layer_of[name] is not None]
+    for piece, found in stream.each(lambda block: _products(block, tasks), ranked):
+        for task, part in found.items():
+            sums[str(layer_of[piece.name]), task].add(part)
+    values_LT = np.array([[sums[layer, task].cosine() for task in tasks] for layer in layers]).reshape(-1, len(tasks))
     for column, task in enumerate(tasks):
         missing = [layers[row] for row in np.flatnonzero(np.isnan(values_LT[:, column]))]
         if missing:
@@ -93,30 +86,46 @@ def measure(
     return Similarity(tuple(layers), tuple(tasks), values_LT, layer_of, outside)
 
 
-def _cosine(
-    names: list[str],
-    base: Mapping[str, torch.Tensor],
-    pre: Mapping[str, torch.Tensor],
-    expert: Mapping[str, torch.Tensor],
-) -> float:
-    products: list[float] = []
-    complex_squares: list[float] = []
-    instruction_squares: list[float] = []
-    unchanged = True
-    for name in names:
-        base_flat, pre_flat, expert_flat = (source[name].reshape(-1) for source in (base, pre, expert))
-        for start in range(0, base_flat.numel(), CHUNK):
-            chunk = slice(start, start + CHUNK)
-            raw = base_flat[chunk].float()
-            complex_vector = (expert_flat[chunk].float() - raw).double()
-            instruction_vector = (pre_flat[chunk].float() - raw).double()
-            products.append(float((complex_vector * instruction_vector).sum()))
-            complex_squares.append(float((complex_vector * complex_vector).sum()))
-            instruction_squares.append(float((instruction_vector * instruction_vector).sum()))
-            unchanged = unchanged and bool((expert_flat[chunk] == pre_flat[chunk]).all())
-    norms = math.sqrt(math.fsum(complex_squares)) * math.sqrt(math.fsum(instruction_squares))
-    if norms == 0.0:
-        return math.nan
-    if unchanged:
-        return 1.0
-    return min(1.0, max(-1.0, math.fsum(products) / norms))
+@dataclass
+class _Sums:
+    """Chunk sums of one layer and task: Σ τ_comp·τ_instr, Σ τ_comp², Σ τ_instr²; and whether τ is zero."""
+
+    products: list[float] = field(default_factory=list)
+    complex_squares: list[float] = field(default_factory=list)
+    instruction_squares: list[float] = field(default_factory=list)
+    unchanged: bool = True
+
+    def add(self, other: _Sums) -> None:
+        self.products += other.products
+        self.complex_squares += other.complex_squares
+        self.instruction_squares += other.instruction_squares
+        self.unchanged = self.unchanged and other.unchanged
+
+    def cosine(self) -> float:
+        norms = math.sqrt(math.fsum(self.complex_squares)) * math.sqrt(math.fsum(self.instruction_squares))
+        if norms == 0.0:
+            return math.nan
+        if self.unchanged:
+            return 1.0
+        return min(1.0, max(-1.0, math.fsum(self.products) / norms))
+
+
+def _products(block: Block, tasks: Sequence[str]) -> dict[str, _Sums]:
+    from lata.kernels import dot
+
+    base = block.read("base")
+    instruction = block.scratch.floats("instruction", block.count)
+    np.subtract(block.pre, base, out=instruction)
+    instruction_squares = [dot(instruction[chunk], instruction[chunk]) for chunk in block.chunks()]
+    found = {}
+    for task in tasks:
+        weights = block.read(expert(task))
+        unchanged = bool(np.array_equal(weights, block.pre))
+        complex_vector = np.subtract(weights, base, out=weights)
+        found[task] = _Sums(
+            [dot(complex_vector[chunk], instruction[chunk]) for chunk in block.chunks()],
+            [dot(complex_vector[chunk], complex_vector[chunk]) for chunk in block.chunks()],
+            instruction_squares,
+            unchanged,
+        )
+    return found

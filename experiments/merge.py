@@ -1,0 +1,50 @@
+"""Merge checkpoints of any size: ``python -m experiments.merge family.pre=… 'family.experts={math: …}' output=…``.
+
+Everything that can be wrong is found on headers and reported together, before anything is read; ``dry_run=true``
+stops there. ``--help`` lists the keys.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from experiments.cli import Door, run
+from experiments.merge_config import Export, MergeConfig, MergePlan, folder, merge_plan, register_schemas
+
+
+def merge(made: MergePlan) -> None:
+    """Check, merge, and say what was written."""
+    from lata import merging
+
+    config, output = made.config, folder(made.config)
+    alone = config.export is Export.mergekit and output.suffix in (".yaml", ".yml")
+    if config.dry_run:
+        plan = merging.plan(made.request, None if alone else output)
+        print(plan.describe())
+        merging.refuse(plan)
+        return
+    if alone:
+        merging.export(made.request, output, threads=config.threads)
+        print(f"mergekit configuration: {output.resolve()}")
+        return
+    begun = time.monotonic()
+    result = merging.run(
+        made.request,
+        output,
+        threads=config.threads,
+        mergekit=config.export is Export.mergekit,
+        report=lambda plan: print(plan.describe(), file=sys.stderr),
+    )
+    for line in result.facts.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    print(f"merged in {time.monotonic() - begun:.1f} s: {result.output}")
+    print(f"weights {result.facts.digests['merged']}, distance from the start {result.facts.distance:.6g}")
+    if config.push is not None:
+        from lata.hub import push
+
+        print(f"pushed: {push(result.output, config.push)}")
+
+
+if __name__ == "__main__":
+    run(Door("merge", MergeConfig, register_schemas, merge_plan), merge)

@@ -1,0 +1,204 @@
+"""What a LoRA adapter changes in a model: its config and the names of its tensors, checked against that model.
+
+The files are those of PEFT (https://github.com/huggingface/peft, docs/source/developer_guides/checkpoint.md):
+``adapter_config.json`` and ``adapter_model.safetensors``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lata import headers, tied
+from lata.folder import FolderCheckpoint
+from lata.headers import Stored
+from lata.tensors import TensorInfo
+
+#: Model types whose linear layers keep their weights as (inputs, outputs), heads aside.
+TRANSPOSED = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
+
+# What the update W + scaling·B·A does not cover.
+_UNSUPPORTED = (
+    "use_dora",
+    "use_qalora",
+    "use_bdlora",
+    "lora_bias",
+    "kasa_config",
+    "monteclora_config",
+    "arrow_config",
+    "alora_invocation_tokens",
+    "trainable_token_indices",
+    "target_parameters",
+    "layer_replication",
+)
+# Initialisations that change the model's own weights, so that the adapter does not fit the model on disk.
+_MUTATING = ("pissa", "olora", "corda", "loftq", "lora_ga")
+_ADVICE = "merge it with PEFT (merge_and_unload, save_pretrained) and give that folder"
+_LINEAR = re.compile(r"(?P<module>.+)\.lora_(?P<part>[AB])(\.[^.]+)?\.weight")
+_EMBEDDING = re.compile(r"(?P<module>.+)\.lora_embedding_(?P<part>[AB])(\.[^.]+)?")
+_WHOLE = re.compile(r"(?P<module>.+?)(\.modules_to_save(\.default)?|\.base_layer)?\.(?P<part>weight|bias)")
+
+
+@dataclass(frozen=True)
+class Update:
+    """W' = W + scaling·B·A of one parameter.
+
+    Attributes:
+        a, b: names of the two factors in the adapter: A is (rank, inputs), B is (outputs, rank).
+        rank: R.
+        scaling: α/R, or α/√R for rank-stabilised LoRA.
+        transposed: W is stored as (inputs, outputs), as embeddings are.
+    """
+
+    a: str
+    b: str
+    rank: int
+    scaling: float
+    transposed: bool
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter that fits a model.
+
+    Attributes:
+        file: its weights file.
+        stored: its own tensors.
+        updates: the model's parameter → its update.
+        replaced: the model's parameter → the adapter's tensor that stands in its place.
+    """
+
+    file: Path
+    stored: Mapping[str, Stored]
+    updates: Mapping[str, Update]
+    replaced: Mapping[str, str]
+
+
+def read_adapter(folder: Path, model: FolderCheckpoint) -> Adapter:
+    """Read the adapter in `folder` for `model`, headers only.
+
+    Raises:
+        ValueError: it is damaged, of a kind other than plain LoRA, or does not fit the model.
+    """
+    config = _config(folder)
+    file = folder / headers.ADAPTER
+    if not file.is_file():
+        pickled = "holds only a pickled adapter_model.bin; " if (folder / "adapter_model.bin").is_file() else ""
+        raise ValueError(
+            f"the adapter {folder} {pickled or f'lacks {headers.ADAPTER}; '}load it with PEFT and save it again"
+        )
+    stored = headers.read_header(file)
+    factors: dict[str, dict[str, str]] = {}
+    whole: dict[str, str] = {}
+    for name in stored:
+        path = name.removeprefix("base_model.model.")
+        factor = _LINEAR.fullmatch(path) or _EMBEDDING.fullmatch(path)
+        if factor:
+            factors.setdefault(f"{factor['module']}.weight", {})[factor["part"]] = name
+        elif "lora_" not in path and (found := _WHOLE.fullmatch(path)):
+            whole[f"{found['module']}.{found['part']}"] = name
+        else:
+            raise ValueError(f"the adapter {folder} holds {name}, which cannot be applied; {_ADVICE}")
+    known = _known(folder, [*factors, *whole], model)
+    replaced = {known[target]: name for target, name in whole.items()}
+    for target, name in replaced.items():
+        _check_replacement(folder, stored[name].info, name, model, target)
+    updates = {}
+    for alias, parts in sorted(factors.items()):
+        target = known[alias]
+        weight = stored[replaced[target]].info if target in replaced else model.tensors[target]
+        if parts.keys() != {"A", "B"}:
+            raise ValueError(f"the adapter {folder} has only one of two factors for {target}; fetch it again")
+        try:
+            updates[target] = _update(config, stored, alias, parts, weight, model.config.get("model_type"))
+        except ValueError as error:
+            raise ValueError(
+                f"the adapter {folder} does not fit {target}, {list(weight.shape)} in {model.source}: {error}; give "
+                "the model that it was trained on, or fetch the adapter again"
+            ) from None
+    return Adapter(file, stored, updates, replaced)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = headers.read_json(folder / "adapter_config.json")
+    if config.get("peft_type") != "LORA":
+        raise ValueError(f"the adapter {folder} is of type {config.get('peft_type')}, not LORA; {_ADVICE}")
+    for key in _UNSUPPORTED:
+        if config.get(key):
+            raise ValueError(f"the adapter {folder} sets {key}, which cannot be applied exactly; {_ADVICE}")
+    start = str(config.get("init_lora_weights", True))
+    if start.lower().startswith(_MUTATING):
+        raise ValueError(
+            f"the adapter {folder} was started by init_lora_weights={start}, which changes the model itself; save it "
+            "again with path_initial_model_for_weight_conversion"
+        )
+    return config
+
+
+def _known(folder: Path, targets: Iterable[str], model: FolderCheckpoint) -> dict[str, str]:
+    """The adapter's name of a parameter → the model's; some models are stored without the first part of the name."""
+    names = sorted(targets)
+    if model.tied:
+        for name in names:
+            if tied.is_head(name) or tied.is_embedding(name):
+                raise ValueError(
+                    f"the adapter {folder} changes {name}, but {model.source} ties embeddings and output head, so "
+                    f"it is open which of the two is meant; {_ADVICE}"
+                )
+    absent = [name for name in names if name not in model.tensors]
+    if not absent:
+        return dict(zip(names, names, strict=True))
+    short = {name: name.partition(".")[2] for name in names}
+    if all(name in model.tensors for name in short.values()):
+        return short
+    raise ValueError(
+        f"the adapter {folder} changes {absent[0]}, which {model.source} lacks; give the model that it was trained on"
+    )
+
+
+def _update(
+    config: Mapping[str, Any],
+    stored: Mapping[str, Stored],
+    alias: str,
+    parts: Mapping[str, str],
+    weight: TensorInfo,
+    kind: str | None,
+) -> Update:
+    a, b = stored[parts["A"]].info, stored[parts["B"]].info
+    module = alias.removesuffix(".weight")
+    rank = _pattern(config.get("rank_pattern"), module, config.get("r", 8))
+    alpha = _pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", 8))
+    fits = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1] and a.is_float and b.is_float
+    straight = fits and weight.shape == (b.shape[0], a.shape[1])
+    transposed = fits and weight.shape == (a.shape[1], b.shape[0])
+    if not straight and not transposed:
+        raise ValueError(f"its factors are {a.dtype} {list(a.shape)} and {b.dtype} {list(b.shape)}")
+    if a.shape[0] != rank:
+        raise ValueError(f"its factors have rank {a.shape[0]} and its config says {rank}")
+    if straight and transposed:
+        turned = bool(config.get("fan_in_fan_out")) or kind in TRANSPOSED
+        transposed = "lora_embedding_" in parts["A"] or (turned and not tied.is_head(alias))
+    scaling = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+    return Update(parts["A"], parts["B"], rank, scaling, transposed)
+
+
+def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
+    """The value of the first pattern that the end of a module's path matches."""
+    for pattern, value in (patterns or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return default
+
+
+def _check_replacement(folder: Path, new: TensorInfo, name: str, model: FolderCheckpoint, target: str) -> None:
+    old = model.tensors[target]
+    free = 1 if tied.is_embedding(target) or tied.is_head(target) else 0
+    if new.is_float != old.is_float or len(new.shape) != len(old.shape) or new.shape[free:] != old.shape[free:]:
+        raise ValueError(
+            f"the adapter {folder} replaces {target}, {old.dtype} {list(old.shape)} in {model.source}, by {name}, "
+            f"{new.dtype} {list(new.shape)}; give the model that it was trained on"
+        )

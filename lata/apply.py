@@ -1,0 +1,59 @@
+"""The last step of every merge, in memory and on disk alike: θ = round(θ_start + λ·D).
+
+One multiplication and one addition in fp32, one rounding to the dtype of the model that the merge starts from. Where
+a method adds nothing the stored bytes are copied.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lata.dtypes import from_float32, to_float32
+from lata.stream import Block, Piece
+from lata.tensors import Raw
+from lata.vectors import Direction
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What is known of merged weights.
+
+    Attributes:
+        squares: Σ (θ − θ_start)² in fp64, chunk by chunk.
+        finite: whether every value of θ is.
+    """
+
+    squares: tuple[float, ...]
+    finite: bool
+
+
+def apply(block: Block, direction: Direction, lam: float, dtype: str, out: Raw) -> Applied:
+    """Fill `out` with θ of one block, in `dtype`."""
+    from lata.kernels import add_scaled, distance, finite
+
+    step = direction(block)
+    if step is None:
+        block.copy("start", dtype, out)
+        return Applied((), finite=True)
+    origin = block.origin
+    merged = block.scratch.floats("merged", block.count)
+    add_scaled(origin, step, np.float32(lam), merged)
+    if dtype != "F32":
+        from_float32(merged, dtype, out)
+        to_float32(out, dtype, merged)
+    else:
+        out.view(np.float32)[:] = merged
+    squares = tuple(distance(merged[chunk], origin[chunk]) for chunk in block.chunks())
+    return Applied(squares, bool(finite(merged.view(np.uint32))))
+
+
+def length(found: Iterable[tuple[Piece, Applied]]) -> float:
+    """‖θ − θ_start‖₂ from what was found of all blocks: sums of one parameter first, then of all."""
+    squares: dict[str, list[float]] = {}
+    for piece, applied in found:
+        squares.setdefault(piece.name, []).extend(applied.squares)
+    return math.sqrt(math.fsum(math.fsum(parts) for parts in squares.values()))

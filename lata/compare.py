@@ -1,0 +1,184 @@
+"""What keeps two checkpoints from being merged, found from headers, configs and tokenizers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from lata import configs, tied
+from lata.layers import layer_map, layers_in_order
+from lata.tensors import Checkpoint, TensorInfo
+from lata.tokenizer import Vocabulary, differences, vocabulary
+
+#: Lines of one kind that are written out; the rest is counted.
+MOST_LINES = 20
+
+
+@dataclass
+class Findings:
+    """Problems, which refuse a merge, and warnings; one line each."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@runtime_checkable
+class OnDisk(Protocol):
+    """A checkpoint with files beside its weights."""
+
+    @property
+    def ignored(self) -> Mapping[str, str]: ...
+
+    def tokenizer_files(self) -> list[Path]: ...
+
+
+def blocks(checkpoint: Checkpoint) -> int:
+    """Number of transformer blocks among the names of a checkpoint's tensors."""
+    return len(layers_in_order(layer_map(checkpoint.tensors)))
+
+
+def compare(pre: Checkpoint, other: Checkpoint, findings: Findings, common: bool) -> bool:
+    """Note what differs between θ_pre and another checkpoint; False where they are different architectures.
+
+    Args:
+        pre: θ_pre.
+        other: an expert, θ_base or the target.
+        findings: gets the lines.
+        common: tables of tokens may have different numbers of rows.
+    """
+    ours, theirs = pre.config.get("architectures"), other.config.get("architectures")
+    kinds = pre.config.get("model_type"), other.config.get("model_type")
+    if blocks(pre) != blocks(other) or (ours and theirs and ours != theirs) or (all(kinds) and kinds[0] != kinds[1]):
+        findings.problems.append(
+            f"{pre.label} has {_described(pre)}, {other.label} {_described(other)}; give models of one architecture"
+        )
+        return False
+    _compare_names(pre, other, findings)
+    _compare_shapes(pre, other, findings, common)
+    shapes, meanings = configs.differences(pre.config, other.config, (pre.label, other.label))
+    findings.problems += shapes
+    findings.warnings += meanings
+    if pre.identity is not None and pre.identity == other.identity:
+        findings.warnings.append(f"{other.label} is the same model as {pre.label}: their difference is zero")
+    return True
+
+
+def compare_tokenizers(
+    pre: Checkpoint, others: Iterable[Checkpoint], findings: Findings, shared_rows: int | None
+) -> None:
+    """Note where tokens of θ_pre and of other checkpoints differ; of the first `shared_rows` only, where given."""
+    ours = _vocabulary(pre, findings)
+    advice = "give models with one tokenizer" + (", or set vocab=common" if shared_rows is None else "")
+    for other in others:
+        theirs = _vocabulary(other, findings)
+        if ours is None or theirs is None:
+            continue
+        try:
+            lines = differences(ours, theirs, (pre.label, other.label), shared_rows)
+        except ValueError as error:
+            findings.problems.append(str(error))
+        else:
+            findings.problems += [f"{line}; {advice}" for line in lines]
+
+
+def vocabulary_sized(name: str, shapes: Iterable[tuple[int, ...]]) -> bool:
+    """Whether `name` is a table of tokens whose `shapes` differ in the number of rows alone."""
+    distinct = set(shapes)
+    known = tied.is_embedding(name) or tied.is_head(name)
+    return known and all(distinct) and len({shape[1:] for shape in distinct}) == 1
+
+
+def note_ignored(checkpoint: Checkpoint, findings: Findings) -> None:
+    """Note tensors that are stored and left out."""
+    if not isinstance(checkpoint, OnDisk):
+        return
+    for reason in dict.fromkeys(checkpoint.ignored.values()):
+        names = [name for name, why in checkpoint.ignored.items() if why == reason]
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        findings.warnings.append(f"{checkpoint.label}: {names[0]}{more} is ignored: {reason}")
+
+
+def note_incomplete(checkpoint: Checkpoint, findings: Findings) -> None:
+    """Note a checkpoint with fewer blocks than its config says."""
+    said, found = configs.layers(checkpoint.config), blocks(checkpoint)
+    if said is not None and 0 < found < said:
+        findings.problems.append(
+            f"{checkpoint.label}: config.json says {said} layers, the weights have {found}; fetch the missing files"
+        )
+
+
+def _compare_names(pre: Checkpoint, other: Checkpoint, findings: Findings) -> None:
+    missing, extra = pre.tensors.keys() - other.tensors.keys(), other.tensors.keys() - pre.tensors.keys()
+    for longer, shorter, names, bare in ((pre, other, missing, extra), (other, pre, extra, missing)):
+        prefix = _prefix(names, bare)
+        if prefix:
+            findings.problems.append(
+                f"tensors of {longer.label} are named {prefix}…, those of {shorter.label} are not; load and save "
+                f"{shorter.label} with transformers"
+            )
+            return
+    for names, there, absent in ((missing, pre, other), (extra, other, pre)):
+        ignored = absent.ignored if isinstance(absent, OnDisk) else {}
+        lines = [
+            f"{name}: {_shape(there.tensors[name])} in {there.label}, missing from {absent.label}"
+            + (f" ({ignored[name]})" if name in ignored else "")
+            for name in sorted(names)
+            if there.tensors[name].is_float
+        ]
+        what = f"tensors are missing from {absent.label}"
+        findings.problems += _few(lines, what, "give models of one family, complete")
+        buffers = [name for name in sorted(names) if not there.tensors[name].is_float]
+        findings.warnings += [f"{name}: only in {there.label}; it is not merged" for name in buffers]
+
+
+def _compare_shapes(pre: Checkpoint, other: Checkpoint, findings: Findings, common: bool) -> None:
+    shapes, kinds, rows = [], [], []
+    for name in sorted(pre.tensors.keys() & other.tensors.keys()):
+        ours, theirs = pre.tensors[name], other.tensors[name]
+        both = f"{name}: {_shape(ours)} in {pre.label}, {_shape(theirs)} in {other.label}"
+        if ours.is_float != theirs.is_float:
+            kinds.append(both)
+        elif ours.shape != theirs.shape and not vocabulary_sized(name, (ours.shape, theirs.shape)):
+            shapes.append(both)
+        elif ours.shape != theirs.shape and not common:
+            shared = min(ours.shape[0], theirs.shape[0])
+            rows.append(f"{both}; set vocab=common to merge the {shared} rows that both have")
+    findings.problems += _few(shapes, "tensors differ in shape", "give models of one family")
+    findings.problems += _few(kinds, "tensors differ in kind", "only floats can be merged; give models of one family")
+    findings.problems += rows
+
+
+def _vocabulary(checkpoint: Checkpoint, findings: Findings) -> Vocabulary | None:
+    if not isinstance(checkpoint, OnDisk):
+        return None
+    found = vocabulary(checkpoint.tokenizer_files())
+    if found is None:
+        findings.warnings.append(f"{checkpoint.label} has no tokenizer beside its weights: tokens are not compared")
+    return found
+
+
+def _prefix(names: Iterable[str], bare: Iterable[str]) -> str:
+    """What stands in front of every one of `bare` to make `names`, or nothing."""
+    names, bare = set(names), set(bare)
+    if not bare or len(names) != len(bare):
+        return ""
+    first = min(bare)
+    prefixes = [name.removesuffix(first) for name in names if name.endswith(f".{first}")]
+    return next((prefix for prefix in sorted(prefixes) if {prefix + name for name in bare} == names), "")
+
+
+def _described(checkpoint: Checkpoint) -> str:
+    kind = (checkpoint.config.get("architectures") or [checkpoint.config.get("model_type") or "unknown kind"])[0]
+    return f"{blocks(checkpoint)} layers ({kind})"
+
+
+def _shape(info: TensorInfo) -> str:
+    return f"{info.dtype} {list(info.shape)}"
+
+
+def _few(lines: list[str], what: str, advice: str) -> list[str]:
+    if len(lines) > MOST_LINES:
+        lines = [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} more {what}"]
+    return [*lines[:-1], f"{lines[-1]}; {advice}"] if lines else []

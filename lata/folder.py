@@ -1,0 +1,127 @@
+"""A model's folder on disk, read in pieces from many threads.
+
+Tensors go by their canonical names: a parameter that a config ties to another (``lm_head`` to the embeddings)
+counts once and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from lata import headers, tied
+from lata.reading import Reader
+from lata.tensors import ITEM_SIZE, Raw, TensorInfo
+
+#: Files beside the weights that a merged model needs, `config.json` aside.
+COMPANIONS = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
+# Bytes of a tied copy that are compared at its start, middle and end.
+_SAMPLE = 2**16
+
+
+class FolderCheckpoint:
+    """A model's folder: config.json and safetensors, single or sharded. Implements `lata.tensors.Checkpoint`.
+
+    Attributes:
+        folder: absolute path.
+        source: a name that finds the same files again, see `hub.Located`.
+        files: the weights files.
+        ignored: stored tensor that is left out → why.
+        tied: whether the output head and the embeddings are one parameter.
+    """
+
+    def __init__(self, folder: Path, label: str | None = None, source: str | None = None) -> None:
+        self.folder = folder
+        self.source = source or str(folder)
+        self.label = label or self.source
+        self._reader = Reader(self.label)
+        try:
+            self.config: Mapping[str, Any] = headers.read_json(folder / "config.json")
+            if "quantization_config" in self.config:
+                raise ValueError(
+                    f"{folder} is quantised (quantization_config in config.json); give the model as it was before"
+                )
+            self.files, self._stored = headers.read_folder(folder)
+            self.identity = identity([folder / "config.json", *self.files])
+        except ValueError as error:
+            raise ValueError(f"{label}: {error}" if label else str(error)) from None
+        except OSError as error:
+            raise ValueError(f"{self.label}: cannot read {error.filename}: {error.strerror}") from None
+        stored = {name: place.info for name, place in self._stored.items()}
+        copies = tied.copies(stored, self.config)
+        self.ignored = dict.fromkeys(tied.derived(stored), "a buffer that the model computes by itself")
+        self.ignored |= {name: self._why_ignored(name, embeddings) for name, embeddings in copies.items()}
+        self.tensors: Mapping[str, TensorInfo] = {
+            name: info for name, info in sorted(stored.items()) if name not in self.ignored
+        }
+        self.tied = not (any(map(tied.is_head, self.tensors)) and any(map(tied.is_embedding, self.tensors)))
+
+    @property
+    def generation_config(self) -> Mapping[str, Any]:
+        """``generation_config.json``; empty where there is none."""
+        file = self.folder / "generation_config.json"
+        return headers.read_json(file) if file.is_file() else {}
+
+    def tokenizer_files(self) -> list[Path]:
+        """Files beside the weights that a merged model needs: tokenizer, chat template, generation settings."""
+        return sorted({file for pattern in COMPANIONS for file in self.folder.glob(pattern) if file.is_file()})
+
+    def read(self, name: str, start: int, out: Raw) -> None:
+        """Fill `out` with the bytes of tensor `name` from element `start` on; see `lata.tensors.Checkpoint`."""
+        self._reader.read(name, self._stored[name], start, out)
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        self._reader.close()
+
+    def __enter__(self) -> FolderCheckpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _why_ignored(self, name: str, embeddings: str) -> str:
+        reason = f"config.json ties it to {embeddings}"
+        if self._differ(name, embeddings):
+            reason += ", from which it differs; to merge it as well set tie_word_embeddings to false in config.json"
+        return reason
+
+    def _differ(self, one: str, other: str) -> bool:
+        a, b = self._stored[one].info, self._stored[other].info
+        if a != b:
+            return True
+        length = min(_SAMPLE // ITEM_SIZE[a.dtype], a.count)
+        pieces = [np.empty(length * ITEM_SIZE[a.dtype], np.uint8) for _ in range(2)]
+        for start in (0, (a.count - length) // 2, a.count - length):
+            for name, piece in zip((one, other), pieces, strict=True):
+                self.read(name, start, piece)
+            if not np.array_equal(pieces[0], pieces[1]):
+                return True
+        return False
+
+
+def identity(files: list[Path]) -> str:
+    """What tells `files` from changed ones without reading them, one line each."""
+    lines = []
+    for file in files:
+        status = file.stat()
+        times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+        lines.append(f"{file.resolve()}\0{status.st_size} {times} {status.st_ino}\n")
+    return "".join(lines)

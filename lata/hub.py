@@ -1,0 +1,71 @@
+"""Turning what a user names, a folder or a model on the Hugging Face hub, into a folder on this disk."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+#: What is fetched: weights, configs, tokenizer and chat template; never code, never copies in other formats.
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+UNWANTED = ["*/*", "consolidated*"]
+
+_HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Located:
+    """A source on this disk.
+
+    Attributes:
+        folder: where its files are.
+        source: a name that finds the same files again: the absolute folder, or ``org/name@commit``.
+    """
+
+    folder: Path
+    source: str
+
+
+def is_plausible(source: str) -> bool:
+    """Whether `source` is a folder, or reads like a hub id."""
+    return Path(source).expanduser().is_dir() or _HUB_ID.fullmatch(source) is not None
+
+
+def locate(source: str) -> Located:
+    """Find `source`: an existing folder, or else a hub id ``org/name`` or ``org/name@revision``, fetched if need be.
+
+    Raises:
+        ValueError: it is neither, or the hub does not give it; the line says what to do.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return Located(folder.resolve(), str(folder.resolve()))
+    if folder.exists():
+        raise ValueError(f"{source} is a file; give the folder that holds it")
+    parts = _HUB_ID.fullmatch(source)
+    if parts is None:
+        raise ValueError(
+            f"{source} is no folder, and no hub id either (org/name or org/name@revision); mend the path"
+        )
+    snapshot = _fetch(source, parts["name"], parts["revision"])
+    return Located(snapshot, f"{parts['name']}@{snapshot.name}")
+
+
+def _fetch(source: str, name: str, revision: str | None) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    head = f"{source} is no folder here, and as a hub id "
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+    except errors.GatedRepoError:
+        reason = f"it is gated: accept its licence on https://huggingface.co/{name} and log in with `hf auth login`"
+    except errors.RevisionNotFoundError:
+        reason = f"it has no revision {revision}; choose one listed on https://huggingface.co/{name}/commits/main"
+    except errors.RepositoryNotFoundError:
+        reason = "it is not on the hub, or it is private: check the name, or log in with `hf auth login`"
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        reason = "it is neither cached nor can the hub be reached: unset HF_HUB_OFFLINE, go online, or give a folder"
+    except (OSError, errors.HFValidationError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = f"it could not be fetched ({first}): try again, or give a folder"
+    raise ValueError(head + reason)

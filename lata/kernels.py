@@ -1,0 +1,196 @@
+"""Inner loops of the engine, compiled once by numba: conversions, histograms, masks, sums.
+
+Each works on one block that fits a processor's cache. No fast-math: additions happen in the order written, products
+are rounded before they are added, so results are those of IEEE arithmetic on every machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Float = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+Bits16 = npt.NDArray[np.uint16]
+Bits32 = npt.NDArray[np.uint32]
+Counts = npt.NDArray[np.int64]
+
+_compiled = njit(nogil=True, cache=True, boundscheck=False)
+
+#: Partial sums that `dot` keeps side by side, so that it can use vector instructions in a fixed order.
+_LANES = 16
+
+
+@_compiled
+def widen(bits: Bits16, out: Bits32) -> None:
+    """bf16 → fp32, exact; `out` is the fp32 array seen as 32-bit words."""
+    for i in range(bits.size):
+        out[i] = np.uint32(bits[i]) << np.uint32(16)
+
+
+@_compiled
+def narrow(values: Bits32, out: Bits16) -> None:
+    """fp32 (as words) → bf16, to nearest with ties to even; NaN stays NaN."""
+    for i in range(values.size):
+        word = values[i]
+        rounded = (word + np.uint32(0x7FFF) + ((word >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        nan = (word & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+        out[i] = np.uint16(0x7FC0) if nan else np.uint16(rounded)
+
+
+@_compiled
+def finite(values: Bits32) -> bool:
+    """Whether no value of an fp32 array (as words) is infinite or NaN."""
+    largest = np.uint32(0)
+    for i in range(values.size):
+        largest = max(largest, values[i] & np.uint32(0x7FFFFFFF))
+    return bool(largest < np.uint32(0x7F800000))
+
+
+@_compiled
+def add_scaled(start: Float, direction: Float, lam: np.float32, out: Float) -> None:
+    """start + λ·D: one product and one sum, each rounded to fp32."""
+    for i in range(start.size):
+        out[i] = start[i] + lam * direction[i]
+
+
+@_compiled
+def dot(a: Float, b: Float) -> float:
+    """Σ aᵢ·bᵢ in fp64, by 16 partial sums that are added in order: the same on every machine."""
+    partial = np.zeros(_LANES)
+    whole = a.size - a.size % _LANES
+    for i in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            partial[lane] += np.float64(a[i + lane]) * np.float64(b[i + lane])
+    for i in range(whole, a.size):
+        partial[i - whole] += np.float64(a[i]) * np.float64(b[i])
+    total = 0.0
+    for lane in range(_LANES):
+        total += partial[lane]
+    return total
+
+
+@_compiled
+def distance(a: Float, b: Float) -> float:
+    """Σ (aᵢ − bᵢ)² in fp64, differences in fp64 too; summed as in `dot`."""
+    partial = np.zeros(_LANES)
+    whole = a.size - a.size % _LANES
+    for i in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            step = np.float64(a[i + lane]) - np.float64(b[i + lane])
+            partial[lane] += step * step
+    for i in range(whole, a.size):
+        step = np.float64(a[i]) - np.float64(b[i])
+        partial[i - whole] += step * step
+    total = 0.0
+    for lane in range(_LANES):
+        total += partial[lane]
+    return total
+
+
+@_compiled
+def absolute_sum(a: Float) -> float:
+    """Σ |aᵢ| in fp64, summed as in `dot`."""
+    partial = np.zeros(_LANES)
+    whole = a.size - a.size % _LANES
+    for i in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            partial[lane] += abs(np.float64(a[i + lane]))
+    for i in range(whole, a.size):
+        partial[i - whole] += abs(np.float64(a[i]))
+    total = 0.0
+    for lane in range(_LANES):
+        total += partial[lane]
+    return total
+
+
+@_compiled
+def count_high(values: Bits32, counts: Counts) -> None:
+    """Histogram of magnitudes by the upper 15 of their 31 bits; magnitudes order like their bits."""
+    for i in range(values.size):
+        counts[(values[i] & np.uint32(0x7FFFFFFF)) >> np.uint32(16)] += 1
+
+
+@_compiled
+def count_low(values: Bits32, high: np.uint32, counts: Counts) -> None:
+    """Histogram of the lower 16 bits of the magnitudes whose upper 15 bits are `high`."""
+    for i in range(values.size):
+        if (values[i] & np.uint32(0x7FFFFFFF)) >> np.uint32(16) == high:
+            counts[values[i] & np.uint32(0xFFFF)] += 1
+
+
+@_compiled
+def trim(values: Bits32, limit: np.uint32) -> None:
+    """Set fp32 values (as words) to zero where their magnitude is under `limit` (as bits)."""
+    for i in range(values.size):
+        if values[i] & np.uint32(0x7FFFFFFF) < limit:
+            values[i] = np.uint32(0)
+
+
+@_compiled
+def nth_equal(values: Bits32, limit: np.uint32, n: int) -> tuple[int, int]:
+    """Position of the `n`-th (from 0) magnitude equal to `limit`, or −1, and how many there are before it."""
+    found = 0
+    for i in range(values.size):
+        if values[i] & np.uint32(0x7FFFFFFF) == limit:
+            if found == n:
+                return i, found
+            found += 1
+    return -1, found
+
+
+@_compiled
+def philox(
+    counter: np.uint64, hash0: np.uint32, hash1: np.uint32, key0: np.uint32, key1: np.uint32, words: Bits32
+) -> None:
+    """Fill `words` (a multiple of four) with the Philox-4x32-10 outputs of consecutive counters.
+
+    Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The 128-bit counters are (`counter` + i)
+    in the lower half and (`hash0`, `hash1`) in the upper one.
+    """
+    for i in range(words.size // 4):
+        count = counter + np.uint64(i)
+        c0, c1, c2, c3 = np.uint32(count), np.uint32(count >> np.uint64(32)), hash0, hash1
+        k0, k1 = key0, key1
+        for _ in range(10):
+            p0 = np.uint64(0xD2511F53) * np.uint64(c0)
+            p1 = np.uint64(0xCD9E8D57) * np.uint64(c2)
+            c0, c1, c2, c3 = (
+                np.uint32(p1 >> np.uint64(32)) ^ c1 ^ k0,
+                np.uint32(p1),
+                np.uint32(p0 >> np.uint64(32)) ^ c3 ^ k1,
+                np.uint32(p0),
+            )
+            k0 = np.uint32(k0 + np.uint32(0x9E3779B9))
+            k1 = np.uint32(k1 + np.uint32(0xBB67AE85))
+        words[4 * i] = c0
+        words[4 * i + 1] = c1
+        words[4 * i + 2] = c2
+        words[4 * i + 3] = c3
+
+
+@_compiled
+def drop(values: Bits32, words: Bits32, threshold: np.uint32) -> None:
+    """Set `values` (fp32 as words) to zero where the random word is under `threshold`."""
+    for i in range(values.size):
+        values[i] = values[i] if words[i] >= threshold else np.uint32(0)
+
+
+@_compiled
+def add_agreeing(
+    values: Float,
+    votes: Float,
+    positive_zero: bool,
+    factor: np.float32,
+    unit: np.float32,
+    merged: Float,
+    divisor: Float,
+) -> None:
+    """Where `values` have the sign of `votes`, add factor · values to `merged` and unit to `divisor`."""
+    zero = np.float32(0)
+    for i in range(values.size):
+        positive = (votes[i] > zero) | (positive_zero & (votes[i] == zero))
+        agrees = values[i] > zero if positive else values[i] < zero
+        merged[i] += factor * values[i] if agrees else zero
+        divisor[i] += unit if agrees else zero

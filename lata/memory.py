@@ -1,0 +1,214 @@
+"""Merging in memory, for models that fit: the same passes as on disk, over tensors that are loaded.
+
+θ = θ_pre + λ·D (learning) and θ = θ_target − λ·D (forgetting); D is what a method of `lata.methods` makes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lata.apply import Applied, apply, length
+from lata.dtypes import Float
+from lata.methods import get
+from lata.stream import Block, Stream, expert
+from lata.tensors import ITEM_SIZE, Checkpoint, Raw, TensorInfo
+from lata.vectors import TaskVectors
+
+if TYPE_CHECKING:
+    import torch
+
+    from lata.similarities import Similarity
+    from lata.vectors import Measured
+
+    TensorDict = dict[str, torch.Tensor]
+
+#: torch dtype → safetensors dtype.
+DTYPES = {
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.float8_e4m3fn": "F8_E4M3",
+    "torch.float8_e5m2": "F8_E5M2",
+}
+
+
+class MemoryCheckpoint:
+    """Loaded parameters as a `lata.tensors.Checkpoint`.
+
+    Args:
+        tensors: parameters on the CPU; they are not copied.
+        label: what messages call them.
+    """
+
+    identity = None
+    config: Mapping[str, Any] = {}
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor], label: str) -> None:
+        self.label = label
+        self.tensors = {n: TensorInfo(DTYPES[str(t.dtype)], tuple(t.shape)) for n, t in tensors.items()}
+        self._bytes = {name: raw_view(tensor) for name, tensor in tensors.items()}
+
+    def read(self, name: str, start: int, out: Raw) -> None:
+        """Fill `out` with the bytes of tensor `name` from element `start` on."""
+        offset = start * ITEM_SIZE[self.tensors[name].dtype]
+        out[:] = self._bytes[name][offset : offset + out.size]
+
+
+def raw_view(tensor: torch.Tensor) -> Raw:
+    """The bytes of a tensor on the CPU, row-major; shared where it is contiguous."""
+    import torch
+
+    return np.asarray(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """A merge in memory.
+
+    Attributes:
+        tensors: the merged parameters, in the dtypes of the model they start from.
+        distance: ‖merged − start‖₂ over all parameters, after rounding, in fp64.
+        finite: False where some merged value is not finite; such a merge is unstable.
+    """
+
+    tensors: TensorDict
+    distance: float
+    finite: bool
+
+
+class Family:
+    """Loaded checkpoints of one family, and the similarities that were measured on them so far.
+
+    Args:
+        pre: θ_pre.
+        experts: task → θ_ft,t.
+        base: θ_base; needed by the methods that compare layers with it.
+
+    Attributes:
+        measured: similarities that were measured so far.
+
+    Raises:
+        ValueError: an expert or the base differs from `pre` in names or shapes (see `check`), or holds values that
+            are not finite.
+    """
+
+    def __init__(
+        self,
+        pre: Mapping[str, torch.Tensor],
+        experts: Mapping[str, Mapping[str, torch.Tensor]],
+        base: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        models = {"pre": pre, **experts, **({} if base is None else {"base": base})}
+        for name, tensors in models.items():
+            check("pre", pre, name, tensors)
+            for parameter, tensor in tensors.items():
+                if not tensor.isfinite().all():
+                    raise ValueError(f"{name}: {parameter} holds values that are not finite; mend the checkpoint")
+        self.pre = pre
+        self._sources: dict[str, Checkpoint] = {
+            expert(name) if name in experts else name: MemoryCheckpoint(tensors, name)
+            for name, tensors in models.items()
+        }
+        self._sources["start"] = self._sources["pre"]
+        self.measured: Measured = {}
+
+    def similarity(self, tasks: list[str], granularity: str = "block", outside: str = "keep") -> Similarity:
+        """Similarities of `tasks`, measured once; ValueError without a base."""
+        return self._vectors(tasks).similarity(granularity, outside)
+
+    def direction(self, tasks: list[str], method: str, seed: int = 0, **parameters: Any) -> TensorDict:
+        """D of `method` for the experts `tasks`, whose order does not matter; fp32, zero where nothing is added."""
+        import torch
+
+        vectors = self._vectors(tasks)
+        chosen = get(method)
+        step = chosen.direction(vectors, seed, chosen.parameters(parameters))
+        result = {name: torch.zeros(tensor.shape) for name, tensor in self.pre.items()}
+        arrays = {name: tensor.view(-1).numpy() for name, tensor in result.items()}
+
+        def fill(block: Block) -> None:
+            values = step(block)
+            if values is not None:
+                arrays[block.name][block.start : block.start + block.count] = values
+
+        self._stream().each(fill)
+        return result
+
+    def _stream(self) -> Stream:
+        return Stream(self._sources, list(self.pre), threads=1)
+
+    def _vectors(self, tasks: list[str]) -> TaskVectors:
+        return TaskVectors(self._stream(), tasks, measured=self.measured)
+
+
+def merge_tensors(start: Mapping[str, torch.Tensor], direction: Mapping[str, torch.Tensor], lam: float) -> Merged:
+    """θ = round(θ_start + λ·D), see `lata.apply`.
+
+    Args:
+        start: θ_pre for learning, θ_target for forgetting.
+        direction: D, fp32, same names and shapes as `start`.
+        lam: λ; negative to forget.
+
+    Raises:
+        ValueError: λ is not finite, or `direction` does not fit `start`.
+    """
+    import torch
+
+    if not math.isfinite(lam):
+        raise ValueError(f"lam is {lam}; it must be a finite number")
+    check("start", start, "direction", direction)
+    origin = MemoryCheckpoint(start, "start")
+    steps = {name: tensor.reshape(-1).numpy() for name, tensor in direction.items()}
+    merged = {name: torch.empty_like(tensor, memory_format=torch.contiguous_format) for name, tensor in start.items()}
+    out = {name: raw_view(tensor) for name, tensor in merged.items()}
+
+    def step(block: Block) -> Float:
+        return np.asarray(steps[block.name][block.start : block.start + block.count])
+
+    def fill(block: Block) -> Applied:
+        dtype = origin.tensors[block.name].dtype
+        size = ITEM_SIZE[dtype]
+        return apply(
+            block, step, lam, dtype, out[block.name][block.start * size : (block.start + block.count) * size]
+        )
+
+    stream = Stream({"pre": origin, "start": origin}, list(start), threads=1)
+    found = stream.each(fill)
+    return Merged(merged, length(found), all(applied.finite for _, applied in found))
+
+
+def distance(start: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:
+    """‖other − start‖₂ over all parameters, in fp64."""
+    from lata.kernels import distance as squared
+
+    origin = MemoryCheckpoint(start, "start")
+    stream = Stream(
+        {"pre": origin, "start": origin, "other": MemoryCheckpoint(other, "other")}, list(start), threads=1
+    )
+
+    def visit(block: Block) -> Applied:
+        values = block.read("other")
+        return Applied(tuple(squared(values[chunk], block.pre[chunk]) for chunk in block.chunks()), finite=True)
+
+    return length(stream.each(visit))
+
+
+def check(
+    name: str, reference: Mapping[str, torch.Tensor], other_name: str, other: Mapping[str, torch.Tensor]
+) -> None:
+    """ValueError where two checkpoints differ in parameter names or shapes; it names every difference."""
+    problems = [f"{p} is missing from {other_name}" for p in sorted(reference.keys() - other.keys())]
+    problems += [f"{p} stands in {other_name} but not in {name}" for p in sorted(other.keys() - reference.keys())]
+    problems += [
+        f"{p} is {tuple(reference[p].shape)} in {name} but {tuple(other[p].shape)} in {other_name}"
+        for p in sorted(reference.keys() & other.keys())
+        if reference[p].shape != other[p].shape
+    ]
+    if problems:
+        raise ValueError(f"{other_name} does not fit {name}: " + "; ".join(problems))

@@ -1,0 +1,216 @@
+"""Merging checkpoints on disk, in bounded memory: plan on headers, take statistics, stream, write, describe.
+
+`merge` and `similarity` are the library's front doors (``lata.merge``, ``lata.similarity``). Peak memory depends on
+neither the size of the models nor on their largest tensor; the bytes written depend on neither threads, block size,
+sharding of the inputs, the order of the experts, nor on interruptions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lata.describing import companions, describe
+from lata.describing import mergekit as mergekit_text
+from lata.facts import Facts
+from lata.job import Job
+from lata.plan import Plan
+from lata.request import SHARD_BYTES, Request, checked, opened
+from lata.stream import expert
+from lata.vectors import TaskVectors
+from lata.writer import Output, layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lata.vectors import Direction
+
+
+@dataclass(frozen=True)
+class Result:
+    """A merge that was written.
+
+    Attributes:
+        output: its folder.
+        facts: what is known of it: digests, distance, layer weights.
+        plan: what was planned.
+    """
+
+    output: Path
+    facts: Facts
+    plan: Plan
+
+
+def merge(
+    pre: str | Path,
+    experts: Mapping[str, str | Path],
+    base: str | Path | None = None,
+    *,
+    method: str = "ta",
+    lam: float | Mapping[str, float] = 1.0,
+    output: str | Path,
+    target: str | Path | None = None,
+    seed: int = 0,
+    vocab: str = "error",
+    shard_bytes: int = SHARD_BYTES,
+    allow_unstable: bool = False,
+    threads: int | None = None,
+    **parameters: Any,
+) -> Result:
+    """Merge checkpoints on disk into a model folder that transformers loads.
+
+    θ = θ_pre + λ·D, or θ = θ_target − λ·D where a target is given (forgetting); D is what the method makes of the
+    experts' task vectors.
+
+    Args:
+        pre: θ_pre: a folder, a hub id (``org/name`` or ``org/name@revision``), or either with a LoRA adapter
+            (``model+adapter``).
+        experts: task → θ_ft,t, given as `pre` is.
+        base: θ_base; needed by the methods that compare layers with it.
+        method: one of `lata.methods.methods()`.
+        lam: λ, or one for each task.
+        output: the folder to make; it must not exist, or be empty.
+        target: θ_target, from which the experts' tasks are removed.
+        seed: of random methods.
+        vocab: ``error`` refuses vocabularies of different sizes; ``common`` merges the rows that all share and keeps
+            the others as they are.
+        shard_bytes: most bytes of data in one file.
+        allow_unstable: write the merge even if it holds values that are not finite.
+        threads: None for a few more than there are cores.
+        parameters: of the method.
+
+    Raises:
+        ValueError: everything that is wrong with the inputs, found before anything is read; one line each.
+    """
+    sources = {"pre": str(pre), **{expert(task): str(source) for task, source in experts.items()}}
+    if base is not None:
+        sources["base"] = str(base)
+    if target is not None:
+        sources["target"] = str(target)
+    request = Request(
+        sources=sources,
+        method=method,
+        parameters=parameters,
+        lam=lam,
+        mode="learn" if target is None else "forget",
+        seed=seed,
+        vocab=vocab,
+        shard_bytes=shard_bytes,
+        allow_unstable=allow_unstable,
+    )
+    return run(request, Path(output), threads=threads)
+
+
+def similarity(
+    base: str | Path,
+    pre: str | Path,
+    experts: Mapping[str, str | Path],
+    *,
+    granularity: str = "block",
+    outside: str = "keep",
+    threads: int | None = None,
+) -> pd.DataFrame:
+    """s_t[l] = cos(τ_comp,t[l], τ_instr[l]) of checkpoints on disk: a table of layers × tasks.
+
+    Args:
+        base: θ_base; every model as in `merge`.
+        pre: θ_pre.
+        experts: task → θ_ft,t.
+        granularity: what a layer is, see `lata.layers.layer_map`.
+        outside: what happens to parameters outside every block.
+        threads: None for a few more than there are cores.
+
+    Raises:
+        ValueError: the checkpoints do not fit each other.
+    """
+    sources = {"base": str(base), "pre": str(pre), **{expert(t): str(source) for t, source in experts.items()}}
+    request = Request(sources, "lata_linear", {"granularity": granularity, "outside": outside})
+    with _job(request) as job:
+        made = job.plan(None)
+        refuse(made)
+        with job.stream(made, threads, passes=1) as stream:
+            return TaskVectors(stream, request.tasks).similarity(granularity, outside).table()
+
+
+def plan(request: Request, output: Path | None) -> Plan:
+    """What a merge would read, write and take, and everything that is wrong with it; only headers are read."""
+    with _job(request) as job:
+        return job.plan(output)
+
+
+def run(
+    request: Request,
+    output: Path,
+    *,
+    threads: int | None = None,
+    block: int | None = None,
+    mergekit: bool = False,
+    report: Callable[[Plan], None] | None = None,
+) -> Result:
+    """Make a merge and write it.
+
+    Args:
+        request: what to merge.
+        output: the folder to make.
+        threads: None for a few more than there are cores.
+        block: elements that are processed at a time; None for what fits a processor's cache.
+        mergekit: write ``mergekit.yaml`` beside the merge, too.
+        report: called with the plan before anything is read.
+
+    Raises:
+        ValueError: as `merge`; or the result holds values that are not finite, or a digest is not that of `request`.
+    """
+    with _job(request) as job, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = job.plan(output)
+        if report is not None:
+            report(made)
+        refuse(made)
+        headers = job.headers()
+        shards = layout({name: headers[name] for name in (*made.merged, *made.copied)}, request.shard_bytes)
+        target = Output(output, shards, job.key())
+        try:
+            with job.stream(made, threads, job.passes, block) as stream:
+                job.assume(stream, target)
+                vectors, direction = job.direction(stream, target)
+                extra = {"mergekit.yaml": _mergekit(job, vectors, direction).encode()} if mergekit else {}
+                written = job.write(stream, direction, shards, target)
+            lines = [*made.warnings, *(str(warning.message) for warning in caught)]
+            facts = describe(job, vectors, direction, written, lines)
+            target.publish({**companions(job, facts), **extra})
+        except Exception:
+            target.discard()
+            raise
+        finally:
+            target.close()
+    return Result(target.path, facts, made)
+
+
+def export(request: Request, file: Path, *, threads: int | None = None) -> None:
+    """Write the mergekit configuration of a merge without making it; LATA's similarities are measured for it."""
+    with _job(request) as job:
+        made = job.plan(None)
+        refuse(made)
+        with job.stream(made, threads, job.passes - 1) as stream:
+            file.write_text(_mergekit(job, *job.direction(stream)), encoding="utf-8")
+
+
+def _mergekit(job: Job, vectors: TaskVectors, direction: Direction) -> str:
+    return mergekit_text(describe(job, vectors, direction), direction)
+
+
+def refuse(made: Plan) -> None:
+    """ValueError with everything that a plan found wrong, a line each."""
+    if made.problems:
+        raise ValueError("\n".join(made.problems))
+
+
+@contextmanager
+def _job(request: Request) -> Iterator[Job]:
+    method, parameters = checked(request)
+    with opened(request) as checkpoints:
+        yield Job(request, method, parameters, checkpoints)

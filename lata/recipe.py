@@ -1,0 +1,43 @@
+"""The recipe that lies beside every merge and makes it again, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from lata.facts import Facts, public_name, sides
+
+
+def recipe(facts: Facts, settings: Mapping[str, Any], *, public: bool = False) -> str:
+    """The text of ``recipe.yaml``: a configuration of ``python -m experiments.merge``.
+
+    Its sources are those of `facts`, and ``digests`` what their weights and the result's must be.
+
+    Args:
+        facts: the merge.
+        settings: other keys of the configuration that decide the result, such as ``vocab`` and ``shard_bytes``.
+        public: whether others will read it. Folders then go by their last part only, and must be put in again.
+    """
+    where = {
+        role: "+".join(map(public_name, sides(source))) if public else source
+        for role, source in facts.sources.items()
+    }
+    single = {role: source for role, source in where.items() if not role.startswith("experts.")}
+    lam = dict(facts.lam) if isinstance(facts.lam, Mapping) else facts.lam
+    content = {
+        "family": {**single, "experts": {task: where[f"experts.{task}"] for task in facts.tasks}},
+        "merge": facts.tasks,
+        "method": {"name": facts.method, **facts.parameters},
+        "lam": lam,
+        "mode": facts.mode,
+        **({} if facts.seed is None else {"seed": facts.seed}),
+        **settings,
+        "digests": dict(facts.digests),
+    }
+    return (
+        f"# {facts.summary}, the same bytes again:\n"
+        "#   python -m experiments.merge --config-dir THIS_FOLDER --config-name recipe output=NEW_FOLDER\n"
+        + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+    )

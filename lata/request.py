@@ -1,0 +1,101 @@
+"""What decides a merge, checked as far as that goes without a checkpoint, and the opening of what it names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lata.checkpoint import open_checkpoint
+from lata.methods import Method, get
+
+if TYPE_CHECKING:
+    from lata.folder import FolderCheckpoint
+    from lata.lora import AdapterCheckpoint
+
+    Opened: TypeAlias = FolderCheckpoint | AdapterCheckpoint
+
+#: Bytes of data in a file of the merged model, the hub's own default.
+SHARD_BYTES = 5_000_000_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides a merge.
+
+    Attributes:
+        sources: role → folder, hub id or either with an adapter: ``pre``, ``experts.TASK``, and where they are needed
+            ``base`` and ``target``.
+        method: registered name.
+        parameters: of the method; defaults complete them.
+        lam: λ, or one for each task.
+        mode: ``learn`` (θ_pre + λ·D) or ``forget`` (θ_target − λ·D).
+        seed: of random methods.
+        vocab: ``error`` or ``common``, see `lata.plan.make_plan`.
+        shard_bytes: most bytes of data in one file.
+        allow_unstable: write a merge that holds values that are not finite.
+        digests: role → digest that a source must have, ``merged`` for the result; from a recipe.
+    """
+
+    sources: Mapping[str, str]
+    method: str = "ta"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    lam: float | Mapping[str, float] = 1.0
+    mode: str = "learn"
+    seed: int = 0
+    vocab: str = "error"
+    shard_bytes: int = SHARD_BYTES
+    allow_unstable: bool = False
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the experts, sorted."""
+        return tuple(sorted(role.partition(".")[2] for role in self.sources if role.startswith("experts.")))
+
+
+def checked(request: Request) -> tuple[Method, dict[str, Any]]:
+    """The method and its complete parameters; ValueError for anything that can be refused without a checkpoint."""
+    method = get(request.method)
+    parameters = method.parameters(request.parameters)
+    if not request.tasks:
+        raise ValueError("no expert is given: name at least one, such as experts={'math': FOLDER}")
+    numbers = request.lam if isinstance(request.lam, Mapping) else {"": request.lam}
+    for task, value in numbers.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(f"lam{f' of {task}' if task else ''} is {value!r}; it must be a finite number")
+    if isinstance(request.lam, Mapping) and request.lam.keys() != set(request.tasks):
+        raise ValueError(
+            f"lam has numbers for {', '.join(sorted(request.lam))}, but the experts are {', '.join(request.tasks)}"
+        )
+    if request.mode not in ("learn", "forget"):
+        raise ValueError(f"mode is {request.mode!r}; choose learn or forget")
+    if (request.mode == "forget") != ("target" in request.sources):
+        raise ValueError("mode=forget takes a target, the model that is to forget; mode=learn takes none")
+    if request.vocab not in ("error", "common"):
+        raise ValueError(f"vocab is {request.vocab!r}; choose error or common")
+    if request.shard_bytes < 1:
+        raise ValueError(f"shard_bytes is {request.shard_bytes}; it must be a positive number of bytes")
+    if method.needs_similarity and "base" not in request.sources:
+        raise ValueError(f"method {method.name!r} compares layers with θ_base: give the base model")
+    return method, parameters
+
+
+@contextmanager
+def opened(request: Request) -> Iterator[dict[str, Opened]]:
+    """The request's checkpoints by role; ValueError lists everything that cannot be opened."""
+    with ExitStack() as stack:
+        found: dict[str, Opened] = {}
+        problems: list[str] = []
+        for role, source in request.sources.items():
+            try:
+                checkpoint = open_checkpoint(source, role)
+                stack.callback(checkpoint.close)
+                found[role] = checkpoint
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("\n".join(problems))
+        yield found

@@ -1,0 +1,385 @@
+"""Reading several checkpoints side by side, in blocks that fit a processor's cache, with every core.
+
+A pass visits every merged parameter once. Memory does not depend on the size of the model or of its largest tensor:
+each thread holds one block of each checkpoint. Where a visit adds numbers up, it does so over chunks of `CHUNK`
+elements of one tensor, and the chunks' sums are added by `math.fsum`, so that results depend on neither threads
+nor block size.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from lata.digests import chunk_digests, tensor_digest, tensor_digests
+from lata.direct_io import aligned
+from lata.dtypes import Float, from_float32, to_float32
+from lata.masks import threshold, words
+from lata.tensors import CHUNK, ITEM_SIZE, Checkpoint, Raw
+
+#: Elements that are converted, combined and rounded at a time; a multiple of `CHUNK`.
+BLOCK = 1 << 18
+#: Elements that one thread takes on, and writes, at a time.
+SPAN = 1 << 21
+
+#: Each thread has buffers of its own; more of them would not read a disk faster.
+MOST_THREADS = 16
+
+State = TypeVar("State")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of one tensor: `count` elements from `start` on, row-major."""
+
+    name: str
+    start: int
+    count: int
+
+
+class Scratch:
+    """Buffers of one thread, made once and used for block after block."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Raw] = {}
+
+    def raw(self, key: str, nbytes: int) -> Raw:
+        """`nbytes` bytes of the buffer `key`; what it held before is lost."""
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.size < nbytes:
+            buffer = self._buffers[key] = np.empty(nbytes, dtype=np.uint8)
+        return buffer[:nbytes]
+
+    def aligned(self, key: str, nbytes: int) -> Raw:
+        """As `raw`, in memory that begins on a page (see `lata.direct_io.aligned`)."""
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.size < nbytes:
+            buffer = self._buffers[key] = aligned(nbytes)
+        return buffer[:nbytes]
+
+    def floats(self, key: str, count: int) -> Float:
+        """`count` fp32 numbers of the buffer `key`."""
+        return self.raw(key, 4 * count).view(np.float32)
+
+
+class Block:
+    """One piece of the merged model, as a method sees it: τ of every task there, in fp32.
+
+    Attributes:
+        name: parameter name.
+        start: index of the first element in it.
+        count: number of elements.
+    """
+
+    def __init__(self, stream: Stream, piece: Piece, scratch: Scratch) -> None:
+        self.name, self.start, self.count = piece.name, piece.start, piece.count
+        self.scratch = scratch
+        self._stream = stream
+        self._pre: Float | None = None
+        # Elements past the rows that all models share have no task vector.
+        self._shared = max(0, min(self.count, stream.shared.get(piece.name, piece.start + piece.count) - piece.start))
+
+    @property
+    def pre(self) -> Float:
+        """θ_pre; do not change it."""
+        if self._pre is None:
+            self._pre = self.read("pre")
+        return self._pre
+
+    @property
+    def origin(self) -> Float:
+        """The model that the merge starts from; do not change it."""
+        if self._stream.sources["start"] is self._stream.sources["pre"] and self._shared == self.count:
+            return self.pre
+        return self.read("start")
+
+    def tau(self, task: str) -> Float:
+        """τ_t = θ_ft,t − θ_pre: the caller may change the array, and asking again makes it anew."""
+        values = self.read(expert(task))
+        return np.subtract(values, self.pre, out=values)
+
+    def zeros(self) -> Float:
+        """As many zeros; the caller may change them."""
+        return np.zeros(self.count, dtype=np.float32)
+
+    def drop(self, values: Float, seed: int, task: str, drop_rate: float) -> Float:
+        """Set to zero, in place, what DARE's mask (`lata.masks`) drops of `task`."""
+        from lata.kernels import drop
+
+        drop(
+            values.view(np.uint32),
+            words(seed, task, self.name, self.start, self.count),
+            np.uint32(threshold(drop_rate)),
+        )
+        return values
+
+    def trim(self, values: Float, limit: float, last: int | None = None) -> Float:
+        """Set to zero, in place, magnitudes under `limit`; those that equal it past flat index `last` as well."""
+        from lata.kernels import trim
+
+        bits = np.float32(limit).view(np.uint32)
+        cut = self.count if last is None else min(max(last + 1 - self.start, 0), self.count)
+        trim(values[:cut].view(np.uint32), bits)
+        trim(values[cut:].view(np.uint32), bits + np.uint32(1))
+        return values
+
+    def add_agreeing(
+        self,
+        values: Float,
+        votes: Float,
+        positive_zero: bool,
+        *,
+        factor: float,
+        unit: float,
+        merged: Float,
+        divisor: Float,
+    ) -> None:
+        """Where `values` have the sign of `votes`, add `factor` · values to `merged` and `unit` to `divisor`."""
+        from lata.kernels import add_agreeing
+
+        add_agreeing(values, votes, positive_zero, np.float32(factor), np.float32(unit), merged, divisor)
+
+    def read(self, role: str) -> Float:
+        """A model's weights in fp32, in a buffer of that role; zero where the model has no such row."""
+        values = self.scratch.floats(role, self.count)
+        count = self.count if role == "start" else self._shared
+        raw = self.read_raw(role, count)
+        to_float32(raw, self._stream.sources[role].tensors[self.name].dtype, values[:count])
+        values[count:] = 0
+        if self._stream.inspector.wants(role, self.name):
+            self._stream.inspector.look(role, self, raw, values[:count])
+        return values
+
+    def copy(self, role: str, dtype: str, out: Raw) -> None:
+        """Fill `out` with a model's weights in `dtype`: its own bytes where that is how they are stored."""
+        if self._stream.sources[role].tensors[self.name].dtype == dtype:
+            self._stream.sources[role].read(self.name, self.start, out)
+        else:
+            from_float32(self.read(role), dtype, out)
+
+    def read_raw(self, role: str, count: int) -> Raw:
+        """The stored bytes of the block's first `count` elements."""
+        source = self._stream.sources[role]
+        raw = self.scratch.raw(f"raw {role}", count * ITEM_SIZE[source.tensors[self.name].dtype])
+        source.read(self.name, self.start, raw)
+        return raw
+
+    def chunks(self) -> Iterator[slice]:
+        """The chunks of the block, over which sums are taken."""
+        for start in range(0, self.count, CHUNK):
+            yield slice(start, min(start + CHUNK, self.count))
+
+
+def expert(task: str) -> str:
+    """The role of a task's model."""
+    return f"experts.{task}"
+
+
+class Stream:
+    """The checkpoints of a merge, and passes over them.
+
+    Args:
+        sources: role → checkpoint: ``pre``, ``start`` (what the merge starts from, often the same object), the
+            experts (`expert`), and ``base`` where there is one.
+        names: the parameters that are merged, in the order in which they are written.
+        shared: parameter → number of leading elements that all models share, where shapes differ.
+        threads: None for a few more than there are cores, so that reading and computing overlap.
+        block: elements of a block, a multiple of `CHUNK`.
+        progress: called with the number of elements that were visited.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Checkpoint],
+        names: Sequence[str],
+        *,
+        shared: Mapping[str, int] | None = None,
+        threads: int | None = None,
+        block: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.sources, self.names, self.shared, self.block = sources, tuple(names), shared or {}, block or BLOCK
+        assert self.block % CHUNK == 0
+        self.threads = threads or min(cores() + 2, MOST_THREADS)
+        self._progress = progress
+        self._tasks = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        self._scratch = [Scratch() for _ in range(self.threads)]
+        self.inspector = Inspector(sources)
+
+    def count(self, name: str) -> int:
+        """Number of elements of one merged parameter."""
+        return self.sources["start"].tensors[name].count
+
+    def pieces(self, name: str) -> list[Piece]:
+        """One parameter in blocks."""
+        total = self.count(name)
+        return [Piece(name, start, min(self.block, total - start)) for start in range(0, total, self.block)]
+
+    def spans(self, names: Sequence[str] | None = None) -> list[list[Piece]]:
+        """Parameters (all, where none are named) in blocks, in groups of neighbours for one thread each."""
+        groups: list[list[Piece]] = [[]]
+        size = 0
+        for name in self.names if names is None else names:
+            for piece in self.pieces(name):
+                if size + piece.count > SPAN and groups[-1]:
+                    groups.append([])
+                    size = 0
+                groups[-1].append(piece)
+                size += piece.count
+        return groups if groups[-1] else groups[:-1]
+
+    def each(
+        self, visit: Callable[[Block], Result], names: Sequence[str] | None = None
+    ) -> list[tuple[Piece, Result]]:
+        """Visit every block; results in order."""
+
+        def visit_all(span: list[Piece], scratch: Scratch, state: None) -> list[tuple[Piece, Result]]:
+            return [(piece, visit(Block(self, piece, scratch))) for piece in span]
+
+        found, _ = self.run(self.spans(names), visit_all, lambda: None)
+        return [pair for group in found for pair in group]
+
+    def run(
+        self,
+        spans: Sequence[list[Piece]],
+        visit: Callable[[list[Piece], Scratch, State], Result],
+        state: Callable[[], State],
+    ) -> tuple[list[Result], list[State]]:
+        """Visit every span once, on all threads; the first error ends the pass.
+
+        Args:
+            spans: what is visited.
+            visit: called with a span, buffers of the thread, and the thread's state.
+            state: makes the state of one thread.
+
+        Returns:
+            The visits' results in the order of `spans`, and the threads' states.
+        """
+        work = _Work(spans, visit, self._progress)
+        if self._tasks is None:
+            states = [work.go_on(self._scratch[0], state())]
+        else:
+            threads = min(self.threads, max(1, len(spans)))
+            futures = [self._tasks.submit(work.go_on, self._scratch[i], state()) for i in range(threads)]
+            states = [future.result() for future in futures]
+        return work.results(), states
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._tasks is not None:
+            self._tasks.shutdown()
+
+
+class _Work(Generic[State, Result]):
+    """Spans that threads take one after another."""
+
+    def __init__(
+        self,
+        spans: Sequence[list[Piece]],
+        visit: Callable[[list[Piece], Scratch, State], Result],
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self._spans, self._visit, self._progress = spans, visit, progress
+        self._results: dict[int, Result] = {}
+        self._next = 0
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def go_on(self, scratch: Scratch, state: State) -> State:
+        while True:
+            with self._lock:
+                index = self._next
+                self._next += 1
+            if self._stopped or index >= len(self._spans):
+                return state
+            try:
+                result = self._visit(self._spans[index], scratch, state)
+            except BaseException:
+                self._stopped = True
+                raise
+            with self._lock:
+                self._results[index] = result
+                if self._progress is not None:
+                    self._progress(sum(piece.count for piece in self._spans[index]))
+
+    def results(self) -> list[Result]:
+        return [self._results[index] for index in range(len(self._spans))]
+
+
+class Inspector:
+    """What a pass learns about its sources as it first reads them: digests, and values that are not finite.
+
+    Args:
+        sources: role → checkpoint. Those held in memory are not digested.
+    """
+
+    def __init__(self, sources: Mapping[str, Checkpoint]) -> None:
+        self._sources = {role: s for role, s in sources.items() if role != "start" or s is not sources.get("pre")}
+        self._known: dict[str, dict[str, str]] = {role: {} for role in self._sources}
+        self._parts: dict[tuple[str, str], dict[int, bytes]] = {}
+        self._missing: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The sources that are looked at; one that has two roles is looked at once."""
+        return tuple(self._sources)
+
+    def known(self, role: str) -> dict[str, str]:
+        """Tensor name → digest, as far as passes have read it."""
+        with self._lock:
+            return dict(self._known[role])
+
+    def wants(self, role: str, name: str) -> bool:
+        """Whether this tensor was not looked at in whole yet."""
+        return role in self._known and name not in self._known[role]
+
+    def assume(self, role: str, digests: Mapping[str, str]) -> None:
+        """Take over digests of tensors that were looked at before."""
+        self._known[role].update(digests)
+
+    def look(self, role: str, block: Block, raw: Raw, values: Float) -> None:
+        """Digest and check one block; ValueError names the tensor and the model."""
+        key = (role, block.name)
+        with self._lock:
+            if block.start in self._parts.setdefault(key, {}):
+                return
+        source = self._sources[role]
+        check_finite(source, block.name, values)
+        info = source.tensors[block.name]
+        digests = b"" if source.identity is None else chunk_digests(raw, ITEM_SIZE[info.dtype])
+        with self._lock:
+            parts = self._parts.get(key)
+            if parts is None or block.start in parts:
+                return
+            parts[block.start] = digests
+            self._missing[key] = self._missing.get(key, info.count) - values.size
+            if self._missing[key] == 0:
+                self._known[role][block.name] = tensor_digest(b"".join(parts[start] for start in sorted(parts)))
+                del self._parts[key], self._missing[key]
+
+    def complete(self, role: str) -> dict[str, str]:
+        """Tensor name → digest, all of them; tensors that no pass has read in whole are read now."""
+        source, known = self._sources[role], self._known[role]
+        known.update(tensor_digests(source, source.tensors.keys() - known.keys()))
+        return {name: known[name] for name in sorted(source.tensors)}
+
+
+def check_finite(source: Checkpoint, name: str, values: Float) -> None:
+    """ValueError that names the model and the tensor, where `values` of it hold infinity or NaN."""
+    from lata.kernels import finite
+
+    if not finite(values.view(np.uint32)):
+        raise ValueError(f"{source.label}: {name} holds values that are not finite; mend the checkpoint")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,148 @@
+"""Whether two models mean the same by a token's number, read from tokenizer files without a tokenizer.
+
+Only what gives rows of the embeddings their meaning counts: which token has which number, and how text is cut into
+them (merges, scores). Padding, truncation and templates do not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+FAST = "tokenizer.json"
+#: What says the same where there is no `FAST`.
+SLOW = ("vocab.json", "added_tokens.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Files that define a vocabulary.
+
+    Attributes:
+        files: name → path.
+        digest: of their bytes.
+    """
+
+    files: Mapping[str, Path]
+    digest: str
+
+    @cached_property
+    def tokens(self) -> Mapping[int, str]:
+        """Number → token; empty where only a binary file knows."""
+        if FAST in self.files:
+            return self._fast[0]
+        if "vocab.txt" in self.files:
+            return dict(enumerate(self.files["vocab.txt"].read_text(encoding="utf-8").splitlines()))
+        tables = [_json(self.files[name]) for name in ("vocab.json", "added_tokens.json") if name in self.files]
+        return {number: token for table in tables for token, number in table.items()}
+
+    @cached_property
+    def rules(self) -> Mapping[str, str]:
+        """What cuts text into tokens (``merges``, ``scores``, ``tokenizer.model``) → digest."""
+        if FAST in self.files:
+            return self._fast[1]
+        found = {name: _digest(file.read_bytes()) for name, file in self.files.items() if file.suffix == ".model"}
+        if "merges.txt" in self.files:
+            lines = self.files["merges.txt"].read_text(encoding="utf-8").splitlines()
+            found["merges"] = _of_merges(line for line in lines if line and not line.startswith("#version"))
+        return found
+
+    @cached_property
+    def _fast(self) -> tuple[dict[int, str], dict[str, str]]:
+        file = self.files[FAST]
+        content = _json(file)
+        try:
+            model = content["model"]
+            vocabulary, rules = model["vocab"], {}
+            if isinstance(vocabulary, list):
+                tokens = {number: token for number, (token, _) in enumerate(vocabulary)}
+                rules["scores"] = _digest(json.dumps([score for _, score in vocabulary]).encode())
+            else:
+                tokens = {number: token for token, number in vocabulary.items()}
+            if "merges" in model:
+                # Older files join the two parts of a merge by a space, newer ones list them.
+                rules["merges"] = _of_merges(
+                    pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]
+                )
+            return tokens | {entry["id"]: entry["content"] for entry in content.get("added_tokens", [])}, rules
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ValueError(f"{file} is not a tokenizer's file; fetch it again") from None
+
+
+def vocabulary(files: Iterable[Path]) -> Vocabulary | None:
+    """The vocabulary among the files beside a model's weights; None where there is none."""
+    present = {file.name: file for file in files}
+    wanted = [FAST] if FAST in present else [name for name in SLOW if name in present]
+    if not wanted:
+        return None
+    digest = blake3()
+    for name in wanted:
+        data = present[name].read_bytes()
+        digest.update(f"{name}\0{len(data)}\0".encode() + data)
+    return Vocabulary({name: present[name] for name in wanted}, digest.hexdigest())
+
+
+def differences(
+    a: Vocabulary, b: Vocabulary, names: tuple[str, str] = ("the one", "the other"), shared_rows: int | None = None
+) -> list[str]:
+    """What differs between two vocabularies, one line each; what only one of them tells is not compared.
+
+    Args:
+        a, b: the vocabularies.
+        names: what messages call them.
+        shared_rows: compare only the numbers under this one that both vocabularies have.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    if a.digest == b.digest:
+        return []
+    lines = []
+    if a.tokens and b.tokens:
+        common = [
+            number for number in a.tokens.keys() & b.tokens.keys() if shared_rows is None or number < shared_rows
+        ]
+        other = sorted(number for number in common if a.tokens[number] != b.tokens[number])
+        if other:
+            first = other[0]
+            more = f", and {len(other) - 1} more numbers differ" if len(other) > 1 else ""
+            one, two = a.tokens[first], b.tokens[first]
+            lines.append(f"tokenizers: number {first} is {one!r} in {names[0]} and {two!r} in {names[1]}{more}")
+    if shared_rows is None:
+        if a.tokens and b.tokens:
+            lines += _extra(a, b, names) + _extra(b, a, names[::-1])
+        for rule in sorted(a.rules.keys() & b.rules.keys()):
+            if a.rules[rule] != b.rules[rule]:
+                lines.append(f"tokenizers: {rule} of {names[0]} and {names[1]} differ")
+    return lines
+
+
+def _extra(a: Vocabulary, b: Vocabulary, names: tuple[str, str]) -> list[str]:
+    extra = sorted(a.tokens.keys() - b.tokens.keys())
+    examples = ", ".join(f"{a.tokens[number]!r} ({number})" for number in extra[:3])
+    more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
+    return [f"tokenizers: {names[0]} has {examples}{more}, which {names[1]} lacks"] if extra else []
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}); fetch it again") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} is not a tokenizer's file; fetch it again")
+    return content
+
+
+def _of_merges(merges: Iterable[str]) -> str:
+    return _digest("\n".join(merges).encode())
+
+
+def _digest(data: bytes) -> str:
+    return blake3(data).hexdigest()
