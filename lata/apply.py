@@ -7,7 +7,7 @@ a method adds nothing the stored bytes are copied.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +27,13 @@ class Applied:
         finite: whether every value of θ is.
     """
 
-    squares: tuple[float, ...]
+    squares: Sequence[float]
     finite: bool
 
 
 def apply(block: Block, direction: Direction, lam: float, dtype: str, out: Raw) -> Applied:
     """Fill `out` with θ of one block, in `dtype`."""
-    from lata.kernels import add_scaled, distance, finite
+    from lata.kernels import add_scaled, distances, finite
 
     step = direction(block)
     if step is None:
@@ -47,8 +47,7 @@ def apply(block: Block, direction: Direction, lam: float, dtype: str, out: Raw) 
         to_float32(out, dtype, merged)
     else:
         out.view(np.float32)[:] = merged
-    squares = tuple(distance(merged[chunk], origin[chunk]) for chunk in block.chunks())
-    return Applied(squares, bool(finite(merged.view(np.uint32))))
+    return Applied(block.sums(distances, merged, origin), finite(merged.view(np.uint32)))
 
 
 def length(found: Iterable[tuple[Piece, Applied]]) -> float:

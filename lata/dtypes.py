@@ -20,6 +20,27 @@ def to_float32(raw: Raw, dtype: str, out: Float) -> None:
         out[:] = raw.view(_numpy(dtype))
 
 
+def to_float32_minus(raw: Raw, dtype: str, other: Float, out: Float) -> None:
+    """As `to_float32`, less `other`, in fp32."""
+    if dtype == "BF16":
+        from lata.kernels import widen_minus
+
+        widen_minus(raw.view(np.uint16), other, out)
+    else:
+        to_float32(raw, dtype, out)
+        np.subtract(out, other, out=out)
+
+
+def is_finite(raw: Raw, dtype: str) -> bool:
+    """Whether every number that `raw` holds is finite, in fp32."""
+    if dtype == "BF16":
+        from lata.kernels import finite_bf16
+
+        return finite_bf16(raw.view(np.uint16))
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(raw.view(_numpy(dtype)).astype(np.float32, copy=False)).all())
+
+
 def from_float32(values: Float, dtype: str, raw: Raw) -> None:
     """Fill `raw` with `values` in another dtype, rounded once; what is too large for it becomes infinite or NaN."""
     if dtype == "BF16":

@@ -43,6 +43,7 @@ class FolderCheckpoint:
         files: the weights files.
         ignored: stored tensor that is left out → why.
         tied: whether the output head and the embeddings are one parameter.
+        stored: headers of what a merge that starts from this model is written as; the same as `tensors`.
     """
 
     def __init__(self, folder: Path, label: str | None = None, source: str | None = None) -> None:
@@ -69,6 +70,7 @@ class FolderCheckpoint:
         self.tensors: Mapping[str, TensorInfo] = {
             name: info for name, info in sorted(stored.items()) if name not in self.ignored
         }
+        self.stored = self.tensors
         self.tied = not (any(map(tied.is_head, self.tensors)) and any(map(tied.is_embedding, self.tensors)))
 
     @property

@@ -6,9 +6,13 @@ are rounded before they are added, so results are those of IEEE arithmetic on ev
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -16,10 +20,21 @@ Bits16 = npt.NDArray[np.uint16]
 Bits32 = npt.NDArray[np.uint32]
 Counts = npt.NDArray[np.int64]
 
+
+@intrinsic
+def _number(context: Any, word: Any) -> Any:
+    """The fp32 number that a 32-bit word holds."""
+    del context, word
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
+
+
 _compiled = njit(nogil=True, cache=True, boundscheck=False)
 
-#: Partial sums that `dot` keeps side by side, so that it can use vector instructions in a fixed order.
-_LANES = 16
+_LANES = 64
 
 
 @_compiled
@@ -40,12 +55,28 @@ def narrow(values: Bits32, out: Bits16) -> None:
 
 
 @_compiled
-def finite(values: Bits32) -> bool:
-    """Whether no value of an fp32 array (as words) is infinite or NaN."""
+def widen_minus(bits: Bits16, other: Float, out: Float) -> None:
+    """bf16 → fp32, less `other`: the difference of bf16 numbers in fp32."""
+    for i in range(bits.size):
+        out[i] = _number(np.uint32(bits[i]) << np.uint32(16)) - other[i]
+
+
+@_compiled
+def finite(words: Bits32) -> bool:
+    """Whether no fp32 number (as words) is infinite or NaN."""
     largest = np.uint32(0)
-    for i in range(values.size):
-        largest = max(largest, values[i] & np.uint32(0x7FFFFFFF))
+    for i in range(words.size):
+        largest = max(largest, words[i] & np.uint32(0x7FFFFFFF))
     return bool(largest < np.uint32(0x7F800000))
+
+
+@_compiled
+def finite_bf16(bits: Bits16) -> bool:
+    """Whether no bf16 number is infinite or NaN."""
+    largest = np.uint16(0)
+    for i in range(bits.size):
+        largest = max(largest, bits[i] & np.uint16(0x7FFF))
+    return bool(largest < np.uint16(0x7F80))
 
 
 @_compiled
@@ -55,53 +86,59 @@ def add_scaled(start: Float, direction: Float, lam: np.float32, out: Float) -> N
         out[i] = start[i] + lam * direction[i]
 
 
-@_compiled
-def dot(a: Float, b: Float) -> float:
-    """Σ aᵢ·bᵢ in fp64, by 16 partial sums that are added in order: the same on every machine."""
-    partial = np.zeros(_LANES)
-    whole = a.size - a.size % _LANES
-    for i in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            partial[lane] += np.float64(a[i + lane]) * np.float64(b[i + lane])
-    for i in range(whole, a.size):
-        partial[i - whole] += np.float64(a[i]) * np.float64(b[i])
-    total = 0.0
-    for lane in range(_LANES):
-        total += partial[lane]
-    return total
+# Sums keep `_LANES` partial sums side by side and add them in order at the end: vector instructions in a fixed order.
 
 
 @_compiled
-def distance(a: Float, b: Float) -> float:
-    """Σ (aᵢ − bᵢ)² in fp64, differences in fp64 too; summed as in `dot`."""
-    partial = np.zeros(_LANES)
-    whole = a.size - a.size % _LANES
-    for i in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            step = np.float64(a[i + lane]) - np.float64(b[i + lane])
-            partial[lane] += step * step
-    for i in range(whole, a.size):
-        step = np.float64(a[i]) - np.float64(b[i])
-        partial[i - whole] += step * step
-    total = 0.0
-    for lane in range(_LANES):
-        total += partial[lane]
-    return total
+def dots(a: Float, b: Float, chunk: int, out: Double) -> None:
+    """Σ aᵢ·bᵢ in fp64 of each chunk of so many elements."""
+    for c in range(out.size):
+        x, y, lanes = a[c * chunk : (c + 1) * chunk], b[c * chunk : (c + 1) * chunk], np.zeros(_LANES)
+        for row in range(x.size // _LANES):
+            first = row * _LANES
+            for lane in range(_LANES):
+                lanes[lane] += np.float64(x[first + lane]) * np.float64(y[first + lane])
+        first = x.size // _LANES * _LANES
+        for lane in range(x.size - first):
+            lanes[lane] += np.float64(x[first + lane]) * np.float64(y[first + lane])
+        out[c] = _added(lanes)
 
 
 @_compiled
-def absolute_sum(a: Float) -> float:
-    """Σ |aᵢ| in fp64, summed as in `dot`."""
-    partial = np.zeros(_LANES)
-    whole = a.size - a.size % _LANES
-    for i in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            partial[lane] += abs(np.float64(a[i + lane]))
-    for i in range(whole, a.size):
-        partial[i - whole] += abs(np.float64(a[i]))
+def distances(a: Float, b: Float, chunk: int, out: Double) -> None:
+    """Σ (aᵢ − bᵢ)² of each chunk, differences and sums in fp64."""
+    for c in range(out.size):
+        x, y, lanes = a[c * chunk : (c + 1) * chunk], b[c * chunk : (c + 1) * chunk], np.zeros(_LANES)
+        for row in range(x.size // _LANES):
+            first = row * _LANES
+            for lane in range(_LANES):
+                lanes[lane] += (np.float64(x[first + lane]) - np.float64(y[first + lane])) ** 2
+        first = x.size // _LANES * _LANES
+        for lane in range(x.size - first):
+            lanes[lane] += (np.float64(x[first + lane]) - np.float64(y[first + lane])) ** 2
+        out[c] = _added(lanes)
+
+
+@_compiled
+def absolute_sums(a: Float, chunk: int, out: Double) -> None:
+    """Σ |aᵢ| in fp64 of each chunk."""
+    for c in range(out.size):
+        x, lanes = a[c * chunk : (c + 1) * chunk], np.zeros(_LANES)
+        for row in range(x.size // _LANES):
+            first = row * _LANES
+            for lane in range(_LANES):
+                lanes[lane] += abs(np.float64(x[first + lane]))
+        first = x.size // _LANES * _LANES
+        for lane in range(x.size - first):
+            lanes[lane] += abs(np.float64(x[first + lane]))
+        out[c] = _added(lanes)
+
+
+@_compiled
+def _added(lanes: Double) -> float:
     total = 0.0
     for lane in range(_LANES):
-        total += partial[lane]
+        total += lanes[lane]
     return total
 
 
@@ -194,3 +231,11 @@ def add_agreeing(
         agrees = values[i] > zero if positive else values[i] < zero
         merged[i] += factor * values[i] if agrees else zero
         divisor[i] += unit if agrees else zero
+
+
+@_compiled
+def divide(values: Float, divisor: Float) -> None:
+    """Divide `values` where the divisor is not zero."""
+    one = np.float32(1)
+    for i in range(values.size):
+        values[i] = values[i] / (divisor[i] if divisor[i] != np.float32(0) else one)

@@ -185,7 +185,7 @@ def merge_tensors(start: Mapping[str, torch.Tensor], direction: Mapping[str, tor
 
 def distance(start: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:
     """‖other − start‖₂ over all parameters, in fp64."""
-    from lata.kernels import distance as squared
+    from lata.kernels import distances
 
     origin = MemoryCheckpoint(start, "start")
     stream = Stream(
@@ -194,7 +194,7 @@ def distance(start: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor
 
     def visit(block: Block) -> Applied:
         values = block.read("other")
-        return Applied(tuple(squared(values[chunk], block.pre[chunk]) for chunk in block.chunks()), finite=True)
+        return Applied(block.sums(distances, values, block.pre), finite=True)
 
     return length(stream.each(visit))
 

@@ -80,7 +80,7 @@ def merge(
             the others as they are.
         shard_bytes: most bytes of data in one file.
         allow_unstable: write the merge even if it holds values that are not finite.
-        threads: None for a few more than there are cores.
+        threads: None for one more than there are cores.
         parameters: of the method.
 
     Raises:
@@ -122,7 +122,7 @@ def similarity(
         experts: task → θ_ft,t.
         granularity: what a layer is, see `lata.layers.layer_map`.
         outside: what happens to parameters outside every block.
-        threads: None for a few more than there are cores.
+        threads: None for one more than there are cores.
 
     Raises:
         ValueError: the checkpoints do not fit each other.
@@ -156,7 +156,7 @@ def run(
     Args:
         request: what to merge.
         output: the folder to make.
-        threads: None for a few more than there are cores.
+        threads: None for one more than there are cores.
         block: elements that are processed at a time; None for what fits a processor's cache.
         mergekit: write ``mergekit.yaml`` beside the merge, too.
         report: called with the plan before anything is read.

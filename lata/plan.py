@@ -229,4 +229,4 @@ def _bytes(checkpoints: list[Checkpoint]) -> int:
 def _peak(sources: int) -> int:
     """Every thread holds a block of each source, raw and in fp32, blocks to work in, and a span of the result."""
     a_thread = 4 * (BLOCK * (2 * sources + _WORKING_BLOCKS) + SPAN)
-    return _INTERPRETER + min(cores() + 2, MOST_THREADS) * a_thread
+    return _INTERPRETER + min(cores() + 1, MOST_THREADS) * a_thread

@@ -111,20 +111,20 @@ class _Sums:
 
 
 def _products(block: Block, tasks: Sequence[str]) -> dict[str, _Sums]:
-    from lata.kernels import dot
+    from lata.kernels import dots
 
     base = block.read("base")
     instruction = block.scratch.floats("instruction", block.count)
     np.subtract(block.pre, base, out=instruction)
-    instruction_squares = [dot(instruction[chunk], instruction[chunk]) for chunk in block.chunks()]
+    instruction_squares = block.sums(dots, instruction, instruction)
     found = {}
     for task in tasks:
         weights = block.read(expert(task))
         unchanged = bool(np.array_equal(weights, block.pre))
         complex_vector = np.subtract(weights, base, out=weights)
         found[task] = _Sums(
-            [dot(complex_vector[chunk], instruction[chunk]) for chunk in block.chunks()],
-            [dot(complex_vector[chunk], complex_vector[chunk]) for chunk in block.chunks()],
+            block.sums(dots, complex_vector, instruction),
+            block.sums(dots, complex_vector, complex_vector),
             instruction_squares,
             unchanged,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -19,7 +19,7 @@ import numpy as np
 
 from lata.digests import chunk_digests, tensor_digest, tensor_digests
 from lata.direct_io import aligned
-from lata.dtypes import Float, from_float32, to_float32
+from lata.dtypes import Float, from_float32, is_finite, to_float32, to_float32_minus
 from lata.masks import threshold, words
 from lata.tensors import CHUNK, ITEM_SIZE, Checkpoint, Raw
 
@@ -102,12 +102,13 @@ class Block:
 
     def tau(self, task: str) -> Float:
         """τ_t = θ_ft,t − θ_pre: the caller may change the array, and asking again makes it anew."""
-        values = self.read(expert(task))
-        return np.subtract(values, self.pre, out=values)
+        return self.read(expert(task), minus=self.pre)
 
-    def zeros(self) -> Float:
-        """As many zeros; the caller may change them."""
-        return np.zeros(self.count, dtype=np.float32)
+    def buffer(self, key: str, value: float | Float) -> Float:
+        """An array of the caller's own, filled with `value`; asking for the same key again overwrites it."""
+        values = self.scratch.floats(f"own {key}", self.count)
+        values[:] = value
+        return values
 
     def drop(self, values: Float, seed: int, task: str, drop_rate: float) -> Float:
         """Set to zero, in place, what DARE's mask (`lata.masks`) drops of `task`."""
@@ -146,15 +147,31 @@ class Block:
 
         add_agreeing(values, votes, positive_zero, np.float32(factor), np.float32(unit), merged, divisor)
 
-    def read(self, role: str) -> Float:
-        """A model's weights in fp32, in a buffer of that role; zero where the model has no such row."""
+    def divide(self, values: Float, divisor: Float) -> None:
+        """Divide `values` in place, where the divisor is not zero."""
+        from lata.kernels import divide
+
+        divide(values, divisor)
+
+    def read(self, role: str, minus: Float | None = None) -> Float:
+        """A model's weights in fp32, in a buffer of that role; zero where the model has no such row.
+
+        Args:
+            role: the model.
+            minus: what is subtracted, in fp32.
+        """
+        stream, dtype = self._stream, self._stream.sources[role].tensors[self.name].dtype
         values = self.scratch.floats(role, self.count)
         count = self.count if role == "start" else self._shared
-        raw = self.read_raw(role, count)
-        to_float32(raw, self._stream.sources[role].tensors[self.name].dtype, values[:count])
+        raw = self.scratch.raw(f"raw {role}", count * ITEM_SIZE[dtype])
+        stream.sources[role].read(self.name, self.start, raw)
+        if stream.inspector.wants(role, self.name):
+            stream.inspector.look(role, self, raw)
+        if minus is None:
+            to_float32(raw, dtype, values[:count])
+        else:
+            to_float32_minus(raw, dtype, minus[:count], values[:count])
         values[count:] = 0
-        if self._stream.inspector.wants(role, self.name):
-            self._stream.inspector.look(role, self, raw, values[:count])
         return values
 
     def copy(self, role: str, dtype: str, out: Raw) -> None:
@@ -164,17 +181,11 @@ class Block:
         else:
             from_float32(self.read(role), dtype, out)
 
-    def read_raw(self, role: str, count: int) -> Raw:
-        """The stored bytes of the block's first `count` elements."""
-        source = self._stream.sources[role]
-        raw = self.scratch.raw(f"raw {role}", count * ITEM_SIZE[source.tensors[self.name].dtype])
-        source.read(self.name, self.start, raw)
-        return raw
-
-    def chunks(self) -> Iterator[slice]:
-        """The chunks of the block, over which sums are taken."""
-        for start in range(0, self.count, CHUNK):
-            yield slice(start, min(start + CHUNK, self.count))
+    def sums(self, kernel: Callable[..., None], *values: Float) -> list[float]:
+        """What a kernel of `lata.kernels` adds up over each chunk of the block."""
+        out = np.empty(-(-self.count // CHUNK))
+        kernel(*values, CHUNK, out)
+        return out.tolist()  # type: ignore[no-any-return]
 
 
 def expert(task: str) -> str:
@@ -190,7 +201,7 @@ class Stream:
             experts (`expert`), and ``base`` where there is one.
         names: the parameters that are merged, in the order in which they are written.
         shared: parameter → number of leading elements that all models share, where shapes differ.
-        threads: None for a few more than there are cores, so that reading and computing overlap.
+        threads: None for one more than there are cores, so that reading and computing overlap.
         block: elements of a block, a multiple of `CHUNK`.
         progress: called with the number of elements that were visited.
     """
@@ -207,7 +218,7 @@ class Stream:
     ) -> None:
         self.sources, self.names, self.shared, self.block = sources, tuple(names), shared or {}, block or BLOCK
         assert self.block % CHUNK == 0
-        self.threads = threads or min(cores() + 2, MOST_THREADS)
+        self.threads = threads or min(cores() + 1, MOST_THREADS)
         self._progress = progress
         self._tasks = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
         self._scratch = [Scratch() for _ in range(self.threads)]
@@ -345,22 +356,23 @@ class Inspector:
         """Take over digests of tensors that were looked at before."""
         self._known[role].update(digests)
 
-    def look(self, role: str, block: Block, raw: Raw, values: Float) -> None:
+    def look(self, role: str, block: Block, raw: Raw) -> None:
         """Digest and check one block; ValueError names the tensor and the model."""
         key = (role, block.name)
         with self._lock:
             if block.start in self._parts.setdefault(key, {}):
                 return
         source = self._sources[role]
-        check_finite(source, block.name, values)
         info = source.tensors[block.name]
+        if not is_finite(raw, info.dtype):
+            raise ValueError(f"{source.label}: {block.name} holds values that are not finite; mend the checkpoint")
         digests = b"" if source.identity is None else chunk_digests(raw, ITEM_SIZE[info.dtype])
         with self._lock:
             parts = self._parts.get(key)
             if parts is None or block.start in parts:
                 return
             parts[block.start] = digests
-            self._missing[key] = self._missing.get(key, info.count) - values.size
+            self._missing[key] = self._missing.get(key, info.count) - raw.size // ITEM_SIZE[info.dtype]
             if self._missing[key] == 0:
                 self._known[role][block.name] = tensor_digest(b"".join(parts[start] for start in sorted(parts)))
                 del self._parts[key], self._missing[key]
@@ -370,14 +382,6 @@ class Inspector:
         source, known = self._sources[role], self._known[role]
         known.update(tensor_digests(source, source.tensors.keys() - known.keys()))
         return {name: known[name] for name in sorted(source.tensors)}
-
-
-def check_finite(source: Checkpoint, name: str, values: Float) -> None:
-    """ValueError that names the model and the tensor, where `values` of it hold infinity or NaN."""
-    from lata.kernels import finite
-
-    if not finite(values.view(np.uint32)):
-        raise ValueError(f"{source.label}: {name} holds values that are not finite; mend the checkpoint")
 
 
 def cores() -> int:

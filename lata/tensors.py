@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: Elements that sums and digests are taken over: small enough that a chunk of each checkpoint stays in the cache.
-CHUNK = 1 << 15
+CHUNK = 1 << 18
 
 Raw = npt.NDArray[np.uint8]
 

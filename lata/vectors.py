@@ -166,11 +166,11 @@ class TaskVectors:
 
     def norm(self, direction: Direction) -> float:
         """‖D‖₂ over all elements, in fp64; one pass."""
-        from lata.kernels import dot
+        from lata.kernels import dots
 
         def visit(block: Block) -> list[float]:
             values = direction(block)
-            return [] if values is None else [dot(values[chunk], values[chunk]) for chunk in block.chunks()]
+            return [] if values is None else block.sums(dots, values, values)
 
         def take() -> float:
             return math.sqrt(math.fsum(square for _, squares in self._stream.each(visit) for square in squares))
@@ -183,14 +183,14 @@ class TaskVectors:
         Returns:
             view → task → parameter → sum.
         """
-        from lata.kernels import absolute_sum
+        from lata.kernels import absolute_sums
 
         def visit(block: Block) -> dict[tuple[str, str], list[float]]:
             found = {}
             for task in self.tasks:
                 for key, view in views.items():
                     values = view(block, task)
-                    found[key, task] = [absolute_sum(values[chunk]) for chunk in block.chunks()]
+                    found[key, task] = block.sums(absolute_sums, values)
             return found
 
         def take() -> dict[str, dict[str, dict[str, float]]]:

@@ -73,7 +73,7 @@ def trim_and_elect(vectors: TaskVectors, view: View, density: float) -> Directio
         return block.trim(view(block, task), limits[task])
 
     def total(block: Block) -> Float:
-        return _sum([trimmed(block, task) for task in vectors.tasks])
+        return _sum(block, [trimmed(block, task) for task in vectors.tasks])
 
     # One task alone sums to zero only where it is zero, and then no sign matters.
     positive_zero = len(vectors.tasks) > 1 and vectors.majority(total) > 0
@@ -99,8 +99,8 @@ def elect(
         if weigh_votes:
             for value, scale in zip(values, scales, strict=True):
                 value *= scale
-        votes = _sum(values)
-        merged, divisor = block.zeros(), block.zeros()
+        votes = _sum(block, values)
+        merged, divisor = block.buffer("merged", 0), block.buffer("divisor", 0)
         for value, scale in zip(values, scales, strict=True):
             block.add_agreeing(
                 value,
@@ -112,15 +112,14 @@ def elect(
                 divisor=divisor,
             )
         if divide is not None:
-            divisor[divisor == 0] = 1
-            merged /= divisor
+            block.divide(merged, divisor)
         return merged
 
     return direction
 
 
-def _sum(values: list[Float]) -> Float:
-    total = values[0] + 0
+def _sum(block: Block, values: list[Float]) -> Float:
+    total = block.buffer("sum", values[0])
     for value in values[1:]:
         total += value
     return total

@@ -114,7 +114,7 @@ def test_blocks_threads_and_sharding_do_not_change_a_byte(
         shards = [{n: models.tensors[task][n] for n in names[i::3]} for i in range(3)]
         sources[f"experts.{task}"] = str(write(tmp_path / task, *shards))
     request = Request(sources, method, parameters, shard_bytes=100_000)
-    again = merging.run(request, tmp_path / "out", threads=4, block=CHUNK).output
+    again = merging.run(request, tmp_path / "out", threads=4, block=2 * CHUNK).output
     assert len(list(again.glob("*.safetensors"))) > 1
     assert same(weights(again), weights(once))
 
