@@ -41,9 +41,9 @@ def merge(made: MergePlan) -> None:
     print(f"merged in {time.monotonic() - begun:.1f} s: {result.output}")
     print(f"weights {result.facts.digests['merged']}, distance from the start {result.facts.distance:.6g}")
     if config.push is not None:
-        from lata.hub import push
+        from lata.checkpoints.hub import push
 
-        print(f"pushed: {push(result.output, config.push)}")
+        print(f"pushed: {push(result.output, config.push, result.public)}")
 
 
 if __name__ == "__main__":

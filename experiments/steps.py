@@ -42,7 +42,7 @@ class Weights:
     """A job's weights, by what is known of them without having them.
 
     Attributes:
-        digest: of the weights, see `lata.digests`.
+        digest: of the weights, see `lata.checkpoints.digests`.
         distance: ‖weights − start‖₂; for a model as it is, the distance to θ_pre.
         finite: whether every value is.
     """
@@ -72,8 +72,8 @@ class Steps:
     @cached_property
     def digests(self) -> Digests:
         """Digest of every model of every family."""
-        from lata.checkpoint import open_checkpoint
-        from lata.digests import digest
+        from lata.checkpoints import open_checkpoint
+        from lata.checkpoints.digests import digest
 
         found: dict[int, dict[str, str]] = {}
         for seed, folders in self.context.families.items():

@@ -160,7 +160,7 @@ def weights(job: Job) -> Merged:
 
 
 def _digest(made: Merged) -> str:
-    from lata.digests import digest
+    from lata.checkpoints.digests import digest
     from lata.memory import MemoryCheckpoint
 
     return digest(MemoryCheckpoint(made.tensors, "merged"))
@@ -168,7 +168,7 @@ def _digest(made: Merged) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _tensors(checkpoint: Path) -> TensorDict:
-    from lata.checkpoint import load
+    from lata.checkpoints import load
 
     return load(checkpoint)
 

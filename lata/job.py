@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lata.digests import remember, remembered, weights_digest
-from lata.plan import Inputs, Plan, make_plan
+from lata.checkpoints.digests import remember, remembered, weights_digest
+from lata.output.writing import ShardWriter
+from lata.planning import Inputs, Plan, make_plan
 from lata.stream import Stream, expert
 from lata.vectors import TaskVectors
-from lata.writing import ShardWriter
 
 if TYPE_CHECKING:
     from lata.methods import Method
+    from lata.output.writer import Output, Shard
     from lata.request import Opened, Request
     from lata.tensors import TensorInfo
     from lata.vectors import Direction, Journal
-    from lata.writer import Output, Shard
 
 
 @dataclass(frozen=True)

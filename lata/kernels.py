@@ -58,7 +58,7 @@ def narrow(values: Bits32, out: Bits16) -> None:
 def widen_minus(bits: Bits16, other: Float, out: Float) -> None:
     """bf16 → fp32, less `other`: the difference of bf16 numbers in fp32."""
     for i in range(bits.size):
-        out[i] = _number(np.uint32(bits[i]) << np.uint32(16)) - other[i]
+        out[i] = _number(np.uint32(bits[i]) << np.uint32(16)) - other[i]  # type: ignore[call-arg]
 
 
 @_compiled

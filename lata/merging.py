@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lata.describing import companions, describe
-from lata.describing import mergekit as mergekit_text
-from lata.facts import Facts
 from lata.job import Job
-from lata.plan import Plan
+from lata.output.describing import companions, describe, settings
+from lata.output.describing import mergekit as mergekit_text
+from lata.output.facts import Facts
+from lata.output.interchange import check
+from lata.output.recipe import recipe
+from lata.output.writer import Output, layout
+from lata.planning import Plan
 from lata.request import SHARD_BYTES, Request, checked, opened
 from lata.stream import expert
 from lata.vectors import TaskVectors
-from lata.writer import Output, layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,11 +40,14 @@ class Result:
         output: its folder.
         facts: what is known of it: digests, distance, layer weights.
         plan: what was planned.
+        public: file name → content that is published instead of the folder's own, without the user's folders;
+            None for a file that is not.
     """
 
     output: Path
     facts: Facts
     plan: Plan
+    public: Mapping[str, bytes | None]
 
 
 def merge(
@@ -102,7 +107,10 @@ def merge(
         shard_bytes=shard_bytes,
         allow_unstable=allow_unstable,
     )
-    return run(request, Path(output), threads=threads)
+    result = run(request, Path(output), threads=threads)
+    for line in result.facts.warnings:
+        warnings.warn(line, stacklevel=2)
+    return result
 
 
 def similarity(
@@ -170,6 +178,8 @@ def run(
         if report is not None:
             report(made)
         refuse(made)
+        if mergekit:
+            _refuse_export(job, made)
         headers = job.headers()
         shards = layout({name: headers[name] for name in (*made.merged, *made.copied)}, request.shard_bytes)
         target = Output(output, shards, job.key())
@@ -187,7 +197,8 @@ def run(
             raise
         finally:
             target.close()
-    return Result(target.path, facts, made)
+    public = {"recipe.yaml": recipe(facts, settings(job), public=True).encode(), "mergekit.yaml": None}
+    return Result(target.path, facts, made, public)
 
 
 def export(request: Request, file: Path, *, threads: int | None = None) -> None:
@@ -195,8 +206,17 @@ def export(request: Request, file: Path, *, threads: int | None = None) -> None:
     with _job(request) as job:
         made = job.plan(None)
         refuse(made)
+        _refuse_export(job, made)
         with job.stream(made, threads, job.passes - 1) as stream:
             file.write_text(_mergekit(job, *job.direction(stream)), encoding="utf-8")
+
+
+def _refuse_export(job: Job, made: Plan) -> None:
+    if made.rows:
+        raise ValueError("mergekit refuses vocabularies of different size: make this merge here")
+    sources = {role: checkpoint.source for role, checkpoint in job.checkpoints.items()}
+    dtypes = {info.dtype for info in job.headers().values() if info.is_float}
+    check(job.method.name, job.parameters, sources, dtypes)
 
 
 def _mergekit(job: Job, vectors: TaskVectors, direction: Direction) -> str:

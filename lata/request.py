@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lata.checkpoint import open_checkpoint
+from lata.checkpoints import open_checkpoint
 from lata.methods import Method, get
 
 if TYPE_CHECKING:
-    from lata.folder import FolderCheckpoint
-    from lata.lora import AdapterCheckpoint
+    from lata.checkpoints.folder import FolderCheckpoint
+    from lata.checkpoints.lora import AdapterCheckpoint
 
     Opened: TypeAlias = FolderCheckpoint | AdapterCheckpoint
 
@@ -33,7 +33,7 @@ class Request:
         lam: λ, or one for each task.
         mode: ``learn`` (θ_pre + λ·D) or ``forget`` (θ_target − λ·D).
         seed: of random methods.
-        vocab: ``error`` or ``common``, see `lata.plan.make_plan`.
+        vocab: ``error`` or ``common``, see `lata.planning.make_plan`.
         shard_bytes: most bytes of data in one file.
         allow_unstable: write a merge that holds values that are not finite.
         digests: role → digest that a source must have, ``merged`` for the result; from a recipe.

@@ -17,10 +17,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from lata.digests import chunk_digests, tensor_digest, tensor_digests
-from lata.direct_io import aligned
+from lata.checkpoints.digests import chunk_digests, tensor_digest, tensor_digests
 from lata.dtypes import Float, from_float32, is_finite, to_float32, to_float32_minus
 from lata.masks import threshold, words
+from lata.output.direct_io import aligned
 from lata.tensors import CHUNK, ITEM_SIZE, Checkpoint, Raw
 
 #: Elements that are converted, combined and rounded at a time; a multiple of `CHUNK`.
@@ -58,7 +58,7 @@ class Scratch:
         return buffer[:nbytes]
 
     def aligned(self, key: str, nbytes: int) -> Raw:
-        """As `raw`, in memory that begins on a page (see `lata.direct_io.aligned`)."""
+        """As `raw`, in memory that begins on a page (see `lata.output.direct_io.aligned`)."""
         buffer = self._buffers.get(key)
         if buffer is None or buffer.size < nbytes:
             buffer = self._buffers[key] = aligned(nbytes)
@@ -185,7 +185,7 @@ class Block:
         """What a kernel of `lata.kernels` adds up over each chunk of the block."""
         out = np.empty(-(-self.count // CHUNK))
         kernel(*values, CHUNK, out)
-        return out.tolist()  # type: ignore[no-any-return]
+        return out.tolist()
 
 
 def expert(task: str) -> str:

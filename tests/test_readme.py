@@ -9,6 +9,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 from experiments.config import CONF, register_schemas, study
+from experiments.merge_config import merge_plan
+from experiments.merge_config import register_schemas as register_merge_schemas
 from lata.methods import methods
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +29,26 @@ def test_every_command_of_the_how_to_table_composes() -> None:
         assert overrides
         with initialize_config_dir(str(CONF), version_base="1.3"):
             study(compose("config", overrides=overrides))
+
+
+def test_every_row_of_the_merge_table_composes() -> None:
+    table = README.split("| you want | add |")[1].split("\n\n")[0]
+    rows = [re.findall(r"`([^`]+)`", line)[-1] for line in table.splitlines()[2:]]
+    assert len(rows) >= 8
+    register_merge_schemas()
+    sources = ["family.base=b", "family.pre=p", "family.experts={math: m, code: c}", "output=o"]
+    for row in rows:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            made = merge_plan(compose("merge", overrides=[*sources, *shlex.split(row)]))
+        assert made.request.tasks in (("code", "math"), ("math",))
+
+
+def test_the_merge_command_composes() -> None:
+    command = README.split("python -m experiments.merge ")[1].split("```")[0].replace("\\\n", " ")
+    register_merge_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        made = merge_plan(compose("merge", overrides=shlex.split(command)))
+    assert made.request.method == "lata_linear"
 
 
 def test_the_installation_by_hand_is_what_make_does() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lata.card import Facts, LayerTable, model_card
-from lata.facts import sides
-from lata.recipe import recipe
+from lata.output.card import Facts, LayerTable, model_card
+from lata.output.facts import sides
+from lata.output.recipe import recipe
 
 COMMIT = "a" * 40
 

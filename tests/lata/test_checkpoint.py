@@ -17,8 +17,7 @@ from folders import raw, read, write, write_raw
 from huggingface_hub import errors
 from safetensors.torch import save_file
 
-from lata import hub, tied
-from lata.checkpoint import FolderCheckpoint, _split, load, open_checkpoint
+from lata.checkpoints import FolderCheckpoint, _split, hub, load, open_checkpoint, tied
 
 TENSORS = {
     "a": torch.arange(6.0).reshape(2, 3),
@@ -402,7 +401,7 @@ def test_identity_follows_the_files(tmp_path: Path) -> None:
 def test_reading_asks_for_no_torch(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", {"a": torch.zeros(3)})
     code = (
-        "import sys; from lata.checkpoint import open_checkpoint; from lata.digests import digest; "
+        "import sys; from lata.checkpoints import open_checkpoint; from lata.checkpoints.digests import digest; "
         f"digest(open_checkpoint({str(folder)!r})); print({{'torch', 'transformers', 'numba'}} & {{*sys.modules}})"
     )
     done = subprocess.run(

@@ -9,8 +9,8 @@ import torch
 from blake3 import blake3
 from folders import raw, write
 
-from lata.checkpoint import open_checkpoint
-from lata.digests import CHUNK, chunk_digests, digest, remember, remembered, tensor_digest, tensor_digests
+from lata.checkpoints import open_checkpoint
+from lata.checkpoints.digests import CHUNK, chunk_digests, digest, remember, remembered, tensor_digest, tensor_digests
 
 TENSORS = {
     "a": torch.arange(6.0).reshape(2, 3),

@@ -11,9 +11,9 @@ import torch
 from folders import raw, read, write
 from safetensors.torch import load_file, save_file
 
-from lata.checkpoint import open_checkpoint
-from lata.digests import digest
-from lata.lora import AdapterCheckpoint
+from lata.checkpoints import open_checkpoint
+from lata.checkpoints.digests import digest
+from lata.checkpoints.lora import AdapterCheckpoint
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 EMBEDDINGS = "model.embed_tokens.weight"

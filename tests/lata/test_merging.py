@@ -23,6 +23,9 @@ from lata.methods import methods
 from lata.request import Request
 from lata.tensors import CHUNK
 
+# The folders here hold weights alone.
+pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer beside its weights")
+
 VARIANTS = [
     *((name, {}) for name in methods()),
     ("ties", {"variant": "mergekit"}),
@@ -201,8 +204,8 @@ def test_a_merge_that_is_not_finite_is_written_only_on_request(tmp_path: Path) -
 
 
 def test_the_same_merge_has_the_same_digest_as_the_written_folder(models: Models) -> None:
-    from lata.checkpoint import open_checkpoint
-    from lata.digests import tensor_digests, weights_digest
+    from lata.checkpoints import open_checkpoint
+    from lata.checkpoints.digests import tensor_digests, weights_digest
 
     result = lata.merge(models.folder / "pre", models.experts, output=models.folder / "digested")
     with open_checkpoint(result.output) as checkpoint:
@@ -251,7 +254,7 @@ import os, signal, sys
 from pathlib import Path
 from lata import merging
 from lata.request import Request
-from lata.writer import Output
+from lata.output.writer import Output
 
 sources, output, moment = eval(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 calls = 0
@@ -298,8 +301,8 @@ def test_a_merge_that_is_killed_again_and_again_ends_with_the_same_bytes(models:
 def test_a_merge_that_goes_on_takes_no_statistic_again(
     models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from lata.output.writing import ShardWriter
     from lata.vectors import TaskVectors
-    from lata.writing import ShardWriter
 
     sources = {"pre": str(models.folder / "pre"), "experts.math": str(models.folder / "math")}
     sources["experts.code"] = str(models.folder / "code")

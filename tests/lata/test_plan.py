@@ -10,8 +10,8 @@ import pytest
 import torch
 from folders import write
 
-from lata.checkpoint import FolderCheckpoint
-from lata.plan import Inputs, Plan, Rates, make_plan
+from lata.checkpoints import FolderCheckpoint
+from lata.planning import Inputs, Plan, Rates, make_plan
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 4}
 Q = "model.layers.0.self_attn.q_proj.weight"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lata.tokenizer import Vocabulary, differences, vocabulary
+from lata.checkpoints.tokenizer import Vocabulary, differences, vocabulary
 
 TOKENS = {"a": 0, "b": 1, "ab": 2}
 ADDED = [{"id": 3, "content": "</s>", "special": True}]

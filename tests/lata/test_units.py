@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lata import units
+from lata.planning import units
 
 
 @pytest.mark.parametrize(

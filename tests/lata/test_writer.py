@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from lata import direct_io
+from lata.output import direct_io
+from lata.output.writer import PAGE, Output, Shard, aligned, held_bytes, layout, partial_folder
 from lata.tensors import ITEM_SIZE, Raw, TensorInfo
-from lata.writer import PAGE, Output, Shard, aligned, held_bytes, layout, partial_folder
 
 #: Sizes around the page, so that neighbours share pages, cover none whole, or meet exactly.
 TENSORS = {
@@ -419,7 +419,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_writer import TENSORS, fill
-from lata.writer import Output, layout
+from lata.output.writer import Output, layout
 shards = layout(TENSORS, 20_000)
 print("go", flush=True)
 output = Output(Path(sys.argv[2]), shards, "k")

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lata import compare, room, tied, units
-from lata.compare import Findings
-from lata.folder import FolderCheckpoint
-from lata.lora import AdapterCheckpoint
+from lata.checkpoints import tied
+from lata.checkpoints.folder import FolderCheckpoint
+from lata.checkpoints.lora import AdapterCheckpoint
+from lata.planning import compare, room, units
+from lata.planning.compare import Findings
 from lata.stream import BLOCK, MOST_THREADS, SPAN, cores
 from lata.tensors import Checkpoint, TensorInfo
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lata.facts import Facts, LayerTable, is_folder, public_name, sides
+from lata.output.facts import Facts, LayerTable, is_folder, public_name, sides
 
 __all__ = ["Facts", "LayerTable", "model_card"]
 

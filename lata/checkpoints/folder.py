@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lata import headers, tied
-from lata.reading import Reader
+from lata.checkpoints import headers, tied
+from lata.checkpoints.reading import Reader
 from lata.tensors import ITEM_SIZE, Raw, TensorInfo
 
 #: Files beside the weights that a merged model needs, `config.json` aside.

@@ -9,12 +9,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lata.card import model_card
-from lata.facts import Facts, LayerTable
-from lata.interchange import mergekit_yaml
 from lata.layers import layer_map, layers_in_order
 from lata.methods.ta import WeightedSum
-from lata.recipe import recipe
+from lata.output.card import model_card
+from lata.output.facts import Facts, LayerTable
+from lata.output.interchange import mergekit_yaml
+from lata.output.recipe import recipe
 
 if TYPE_CHECKING:
     from lata.job import Job, Written
@@ -55,12 +55,12 @@ def mergekit(facts: Facts, direction: Direction) -> str:
     return mergekit_yaml(facts, direction.factors if isinstance(direction, WeightedSum) else None)
 
 
-def companions(job: Job, facts: Facts, *, public: bool = False) -> dict[str, bytes | Path]:
+def companions(job: Job, facts: Facts) -> dict[str, bytes | Path]:
     """File name → content of everything in a merged model's folder besides its weights."""
     files: dict[str, bytes | Path] = {file.name: file for file in job.start.tokenizer_files()}
     files["config.json"] = job.start.folder / "config.json"
     files["README.md"] = model_card(facts).encode()
-    files["recipe.yaml"] = recipe(facts, settings(job), public=public).encode()
+    files["recipe.yaml"] = recipe(facts, settings(job)).encode()
     return files
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lata import hub
+from lata.checkpoints import hub
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Facts:
         paper: link to the method's paper; empty for the controls.
         sources: role → where the model is. Roles are ``pre``, ``base``, ``target`` and ``experts.TASK``; a source is
             an absolute folder or ``org/name@revision``, or two of these joined by a plus for a model with an adapter.
-        digests: role → digest of the weights (`lata.digests`); ``merged`` is the result's.
+        digests: role → digest of the weights (`lata.checkpoints.digests`); ``merged`` is the result's.
         distance: ‖merged − start‖₂ after rounding.
         finite: whether every merged value is finite.
         parameters_count: number of parameters of the result.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lata.apply import Applied, apply
-from lata.digests import chunk_digests, tensor_digest
+from lata.checkpoints.digests import chunk_digests, tensor_digest
+from lata.output.writer import PAGE, Output, Shard
 from lata.stream import Block, Piece, Scratch, Stream
 from lata.tensors import ITEM_SIZE
-from lata.writer import PAGE, Output, Shard
 
 if TYPE_CHECKING:
     from lata.vectors import Direction

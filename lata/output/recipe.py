@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lata.facts import Facts, public_name, sides
+from lata.output.facts import Facts, public_name, sides
 
 
 def recipe(facts: Facts, settings: Mapping[str, Any], *, public: bool = False) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from lata.adapter import Update, read_adapter
+from lata.checkpoints.adapter import Update, read_adapter
+from lata.checkpoints.folder import COMPANIONS, FolderCheckpoint, identity
+from lata.checkpoints.reading import Reader
 from lata.dtypes import Float, to_float32
-from lata.folder import COMPANIONS, FolderCheckpoint, identity
-from lata.reading import Reader
 from lata.tensors import ITEM_SIZE, Raw, TensorInfo
 
 
@@ -97,7 +97,7 @@ class AdapterCheckpoint:
         self.close()
 
     def _add(self, update: Update, width: int, start: int, values: Float) -> None:
-        from lata.kernels_lora import add_product
+        from lata.checkpoints.kernels_lora import add_product
 
         low, high = start // width, (start + values.size - 1) // width + 1
         if update.transposed:

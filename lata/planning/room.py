@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from lata import units
+from lata.planning import units
 
 #: What must be free beyond the bytes to write, as a share of them.
 _MARGIN = 0.01

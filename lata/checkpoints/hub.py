@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,3 +70,37 @@ def _fetch(source: str, name: str, revision: str | None) -> Path:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         reason = f"it could not be fetched ({first}): try again, or give a folder"
     raise ValueError(head + reason)
+
+
+def push(folder: Path, name: str, instead: Mapping[str, bytes | None]) -> str:
+    """Upload a model folder to ``org/name``, which is made as a private repository where it does not exist.
+
+    Args:
+        folder: the model.
+        name: ``org/name``.
+        instead: file name → content to upload instead of the folder's own; None leaves it out.
+
+    Returns:
+        The address of the model.
+
+    Raises:
+        ValueError: the hub refuses it, or cannot be reached; the model stays where it is.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi, errors
+
+    if _HUB_ID.fullmatch(name) is None or "@" in name:
+        raise ValueError(f"push={name} is no hub id; give org/name")
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    contents: dict[str, str | bytes | None] = {file: str(path) for file, path in files.items()}
+    contents.update({file: content for file, content in instead.items() if file in files})
+    operations = [CommitOperationAdd(file, content) for file, content in contents.items() if content is not None]
+    try:
+        api = HfApi()
+        address = str(api.create_repo(name, private=True, exist_ok=True))
+        api.create_commit(name, operations, commit_message="Upload a merged model")
+    except (OSError, ValueError, errors.HFValidationError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{folder} could not be pushed to {name} ({first}): log in with `hf auth login`, go online, and try again"
+        ) from None
+    return address

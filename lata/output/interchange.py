@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from lata.facts import Facts, is_folder, sides
+from lata.output.facts import Facts, is_folder, sides
 from lata.tensors import FLOATS
 
 #: safetensors dtype → mergekit's name of it, the widest last.

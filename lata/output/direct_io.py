@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lata.layout import PAGE
+from lata.output.layout import PAGE
 from lata.tensors import Raw
 
 #: Bytes that are copied at a time where a block does not lie in memory as direct writing needs it.

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lata import headers, tied
-from lata.folder import FolderCheckpoint
-from lata.headers import Stored
+from lata.checkpoints import headers, tied
+from lata.checkpoints.folder import FolderCheckpoint
+from lata.checkpoints.headers import Stored
 from lata.tensors import TensorInfo
 
 #: Model types whose linear layers keep their weights as (inputs, outputs), heads aside.

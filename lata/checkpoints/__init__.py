@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lata import headers, hub
-from lata.folder import FolderCheckpoint
+from lata.checkpoints import headers, hub
+from lata.checkpoints.folder import FolderCheckpoint
 
 if TYPE_CHECKING:
-    from lata.lora import AdapterCheckpoint
+    from lata.checkpoints.lora import AdapterCheckpoint
     from lata.memory import TensorDict
 
 __all__ = ["FolderCheckpoint", "load", "open_checkpoint"]
@@ -43,7 +43,7 @@ def open_checkpoint(source: str | Path, label: str | None = None) -> FolderCheck
     checkpoint = FolderCheckpoint(found.folder, label, found.source)
     if beside is None:
         return checkpoint
-    from lata.lora import AdapterCheckpoint
+    from lata.checkpoints.lora import AdapterCheckpoint
 
     return AdapterCheckpoint(checkpoint, beside.folder, label, beside.source)
 

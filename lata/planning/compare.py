@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from lata import configs, tied
+from lata.checkpoints import tied
+from lata.checkpoints.tokenizer import Vocabulary, differences, vocabulary
 from lata.layers import layer_map, layers_in_order
+from lata.planning import configs
 from lata.tensors import Checkpoint, TensorInfo
-from lata.tokenizer import Vocabulary, differences, vocabulary
 
 #: Lines of one kind that are written out; the rest is counted.
 MOST_LINES = 20

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lata.files import remove, sync, write_synced
+from lata.output.files import remove, sync, write_synced
 
 
 class Lock:

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
-from lata.headers import Stored
+from lata.checkpoints.headers import Stored
 from lata.tensors import ITEM_SIZE, Raw
 
 # Some systems refuse a read of 2 GiB or more.

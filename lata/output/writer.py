@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
-from lata.direct_io import PartFile, aligned, reserve
-from lata.files import explained, remove, sync
-from lata.journal import Journal, Lock
-from lata.layout import PAGE, Piece, Shard, index_json, layout
+from lata.output.direct_io import PartFile, aligned, reserve
+from lata.output.files import explained, remove, sync
+from lata.output.journal import Journal, Lock
+from lata.output.layout import PAGE, Piece, Shard, index_json, layout
 from lata.tensors import Raw
 
 __all__ = ["PAGE", "Output", "Piece", "Shard", "aligned", "held_bytes", "layout", "partial_folder"]
