@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+BENCH  ?= runs/bench
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench clean
@@ -30,8 +31,15 @@ format: $(VENV)/installed ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed ## time the main steps and print a table
+bench: $(VENV)/installed $(BENCH)/mergekit/installed ## time the main steps against their peers (an hour, 15 GB in runs/)
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.evaluation
+	$(BIN)/python -m tests.benchmarks.merge $(BENCH) --mergekit $(BENCH)/mergekit
+
+$(BENCH)/mergekit/installed:
+	$(PYTHON) -m venv $(BENCH)/mergekit
+	$(BENCH)/mergekit/bin/pip install --quiet "$$(grep ^torch== constraints.txt)" mergekit==0.1.5
+	@touch $@
 
 clean: ## remove the virtual environment, run folders and caches of tools (trained models stay in LATA_CACHE)
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,14 +1,18 @@
-"""Evaluation documents from a folder of JSON lines, the ``custom_dataset`` of the task YAML files.
+"""Evaluation documents from files of JSON lines, checked line by line.
 
-lm-eval calls the function named there with the task's ``metadata`` and ``dataset_kwargs`` as keywords; from
-its command line ``--metadata '{"data_dir": "…", "split": "test"}'`` sets them. Nothing is downloaded and
-nothing is written: the rows go straight into a ``datasets.Dataset`` in memory.
+``mini`` is the ``custom_dataset`` of the miniature tasks (``eval.sources`` has the benchmarks'). lm-eval calls the
+function named there with the task's ``metadata`` and ``dataset_kwargs`` as keywords; from its command line
+``--metadata '{"data_dir": "…", "split": "test"}'`` sets them. Nothing is downloaded and nothing is written: the rows
+go straight into a ``datasets.Dataset`` in memory.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Sequence
+import re
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +28,49 @@ def document_path(data_dir: str | Path, name: str, split: str) -> Path:
     return Path(data_dir) / f"{name}_{split}.jsonl"
 
 
-def read_documents(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Read one JSON object a line and keep the named fields, every one of them a string.
-
-    Args:
-        path: the JSON-lines file; blank lines are skipped.
-        fields: must be there on every line.
-        optional: become ``None`` where a line lacks them.
+def read_bytes(path: Path) -> bytes:
+    """What a file holds, decompressed where its name ends in ``.gz``.
 
     Raises:
-        ValueError: no file, a line that is not a JSON object, a field that is missing or not a string (the
-            message names the line), or no document at all.
+        ValueError: no such file, or it ends in ``.gz`` and is not such an archive.
     """
     if not path.is_file():
         raise ValueError(f"evaluation data not found: {path}. Set eval.data_dir to the folder that holds it.")
+    content = path.read_bytes()
+    if path.suffix != ".gz":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is not a whole gzip file ({error}). Copy it again.") from error
+
+
+def read_text(path: Path) -> str:
+    """A file's text; ``ValueError`` names the line that is not UTF-8, besides what ``read_bytes`` raises."""
+    content = read_bytes(path)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {number}: not UTF-8 text ({error.reason}). Save the file as UTF-8."
+        ) from error
+
+
+def read_documents(path: Path, fields: Sequence[str], patterns: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Read one JSON object a line and keep the named fields, every one of them a string.
+
+    Args:
+        path: the JSON-lines file, or one of them compressed (``.gz``); blank lines are skipped.
+        fields: must be there on every line.
+        patterns: regular expressions; they become ``None`` where a line lacks them.
+
+    Raises:
+        ValueError: no file, a line that is not a JSON object, a field that is missing or not what it must be (the
+            message names the line), or no document at all.
+    """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -49,21 +80,34 @@ def read_documents(path: Path, fields: Sequence[str], optional: Sequence[str] = 
             raise ValueError(f"{where}: not valid JSON ({error.msg}). Correct or remove the line.") from error
         if not isinstance(row, dict):
             raise ValueError(f"{where}: expected a JSON object, found {type(row).__name__}.")
-        for field in fields:
-            if not isinstance(row.get(field), str):
-                state = "missing" if row.get(field) is None else f"a {type(row[field]).__name__}, not a string"
-                raise ValueError(f"{where}: field '{field}' is {state}. Needed: {', '.join(fields)}.")
-        rows.append({field: row.get(field) for field in (*fields, *optional, *COMMON_FIELDS)})
+        rows.append(checked(row, where, fields, patterns))
     if not rows:
         raise ValueError(f"{path} holds no documents. Write at least one JSON object to it.")
     return rows
+
+
+def checked(
+    row: Mapping[str, Any], where: str, fields: Sequence[str], patterns: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The named fields of one document; ``where`` begins the message of the ValueError."""
+    for field in (*fields, *patterns, *COMMON_FIELDS):
+        value = row.get(field)
+        if not isinstance(value, str) and (field in fields or value is not None):
+            state = "missing" if value is None else f"a {type(value).__name__}, not a string"
+            raise ValueError(f"{where}: field '{field}' is {state}. Needed: {', '.join(fields)}.")
+    for field in patterns:
+        try:
+            re.compile(row.get(field) or "")
+        except re.error as error:
+            raise ValueError(f"{where}: field '{field}' is no regular expression ({error}). Correct it.") from error
+    return {field: row.get(field) for field in (*fields, *patterns, *COMMON_FIELDS)}
 
 
 def mini(
     *,
     name: str,
     fields: Sequence[str],
-    optional: Sequence[str] = (),
+    patterns: Sequence[str] = (),
     data_dir: str | None = None,
     split: str = "test",
     **_: Any,
@@ -71,16 +115,21 @@ def mini(
     """The documents of one miniature task, under the key that its YAML calls ``test_split``.
 
     Args:
-        name, fields, optional: from the YAML's ``dataset_kwargs``.
+        name, fields, patterns: from the YAML's ``dataset_kwargs``.
         data_dir, split: from the metadata; ``split`` chooses the file, so a development run scores
             ``<name>_dev.jsonl``.
 
     Raises:
         ValueError: no ``data_dir``, or what ``read_documents`` raises.
     """
-    if data_dir is None:
-        raise ValueError(f"task '{name}' reads local files: give their folder as data_dir in the metadata.")
     from datasets import Dataset
 
-    rows = read_documents(document_path(data_dir, name, split), fields, optional)
+    rows = read_documents(document_path(needed(data_dir, name), name, split), fields, patterns)
     return {"test": Dataset.from_list(rows)}
+
+
+def needed(data_dir: str | Path | None, name: str) -> Path:
+    """The folder of the data; ValueError where the metadata name none."""
+    if data_dir is None:
+        raise ValueError(f"task '{name}' reads local files: give their folder as data_dir in the metadata.")
+    return Path(data_dir)

@@ -15,138 +15,142 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eval.schema import ITEM_COLUMNS, METRICS
-from eval.settings import TASK_FOLDER, EvalSettings, task_fingerprint
+from eval.collect import Evaluation, collect
+from eval.fingerprint import task_fingerprint
+from eval.settings import TASK_FOLDER, EvalSettings
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from eval.vllm import Engine
 
 __all__ = ["EvalSettings", "Evaluation", "Evaluator", "task_fingerprint"]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """One model's scores.
+class Evaluator:
+    """Scores models on the tasks of ``settings``; all models must share ``tokenizer``.
 
     Attributes:
-        items: one row an item, metric and filter, with ``ITEM_COLUMNS``.
-        scores: one dictionary a metric and filter: task, metric, filter, split, value, n, task_version, backend,
-            dtype, batch_size, chat_template, sandbox (empty for tasks that run no code).
-        answers: one dictionary a generated answer: task, item, prompt, answer (the text before any filter).
+        settings: as given.
+        requests: tokenised texts, shared by all models.
+        tasks: lm-eval's tasks by name, their requests built.
+        chat_template: task → ``on`` or ``off``, what the setting means for the tokenizer and the task.
     """
 
-    items: pd.DataFrame
-    scores: list[dict[str, Any]]
-    answers: list[dict[str, Any]]
-
-
-class Evaluator:
-    """Scores models on the tasks of ``settings``; all models must share ``tokenizer``."""
-
     def __init__(self, settings: EvalSettings, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Load the tasks and check that generated code can be contained.
+        """Load the tasks and check that generated code can be contained and that the judge can be asked.
 
         Raises:
-            ValueError: no tokenizer, data that are missing or wrong, or no sandbox that is allowed.
+            ValueError: no tokenizer, data that are missing or wrong, no chat template where one is asked for, no
+                sandbox that is allowed, or a judge that cannot be asked.
         """
         if tokenizer is None:
             raise ValueError("the model has no tokenizer. Save one beside its weights, or name one.")
+        templated = _uses_template(settings, tokenizer)
         if "humaneval" in settings.tasks:
             from eval import sandbox
 
             sandbox.check(settings.allow_weaker_sandbox)
+        if settings.judge is not None and "refusal" in settings.tasks:
+            from eval import judge
+
+            judge.check(settings.judge)
         self.settings = settings
         with _quiet(), contextlib.redirect_stderr(io.StringIO()):  # lm-eval draws a bar for each task
             from eval.model import Requests
 
             self.requests = Requests(tokenizer)
-            self.tasks = _load_tasks(settings)
-            _build_requests(self.tasks, settings.limit)
+            self.tasks = load_tasks(settings)
+            build_requests(self.tasks, settings.limit, tokenizer if templated else None)
+        rolling = {name for name, task in self.tasks.items() if task.OUTPUT_TYPE == "loglikelihood_rolling"}
+        self.chat_template = {
+            task: "on" if templated and f"{task}_{settings.source}" not in rolling else "off"
+            for task in settings.tasks
+        }
+        self._tokens = self._tokenise(rolling)
 
-    def __call__(self, model: PreTrainedModel) -> Evaluation:
+    def __call__(self, model: PreTrainedModel | Engine) -> Evaluation:
         """Score one model. It is moved to the settings' device and left there.
 
+        Args:
+            model: for the backend ``hf`` a causal language model; for ``vllm`` an open `eval.vllm.Engine`.
+
         Raises:
-            ValueError: the model's weights are not in the settings' dtype.
+            ValueError: weights in another dtype than the settings', or a context too short for a task's prompts.
         """
         import torch
         from lm_eval.evaluator import evaluate
 
-        from eval.model import CausalLM
+        from eval.model import language_model
 
         settings = self.settings
-        found = str(model.dtype).removeprefix("torch.")
-        if found != settings.dtype:
-            raise ValueError(
-                f"the model's weights are {found}, eval.dtype says {settings.dtype}. "
-                f"Load the model with dtype={settings.dtype}, or set eval.dtype={found}."
-            )
-        device = settings.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if isinstance(model, torch.nn.Module):
+            found = str(model.dtype).removeprefix("torch.")
+            if found != settings.dtype:
+                raise ValueError(
+                    f"the model's weights are {found}, eval.dtype says {settings.dtype}. "
+                    f"Load the model with dtype={settings.dtype}, or set eval.dtype={found}."
+                )
         threads = torch.get_num_threads()
         torch.set_num_threads(settings.threads)
         try:
-            with _quiet():
-                language_model = CausalLM(_moved(model, device), self.requests, settings.batch_size)
+            with _quiet(), _seeded(settings):
+                wrapped: Any = language_model(model, self.requests, settings)
+                self._check_context(wrapped.max_length)
+                templated = "on" in self.chat_template.values()
                 results = evaluate(
-                    language_model,
+                    wrapped,
                     {"tasks": self.tasks},
                     limit=settings.limit,
                     bootstrap_iters=0,
                     log_samples=True,
+                    apply_chat_template=templated,
+                    fewshot_as_multiturn=templated,
                     confirm_run_unsafe_code=True,  # the sandbox was checked in __init__
                 )
         finally:
             torch.set_num_threads(threads)
-        return self._collect(results)
+        return collect(results, settings, self._tokens.get("wikitext", {}), self.chat_template, self._sandbox)
 
-    def _collect(self, results: Any) -> Evaluation:
-        """lm-eval's results in the suite's own shape."""
-        import pandas as pd
+    def _tokenise(self, rolling: set[str]) -> dict[str, dict[int, int]]:
+        """Task → item → tokens of its text or prompt; the tokens are kept for the models as well."""
+        from lm_eval.models.utils import has_bos_prefix
 
-        settings = self.settings
-        rows: list[tuple[Any, ...]] = []
-        scores: list[dict[str, Any]] = []
-        answers: list[dict[str, Any]] = []
-        for task in settings.tasks:
-            name = f"{task}_{settings.source}"
-            samples = results["samples"][name]
-            first_filter = samples[0]["filter"]
-            counts: dict[tuple[str, str], int] = {}
-            for sample in samples:
-                item = int(sample["doc_id"])
-                cluster = sample["doc"].get("cluster") or f"{task}-{item}"
-                for metric in sample["metrics"]:
-                    value, weight = _value_and_weight(METRICS[task, metric].kind, sample[metric])
-                    filter_name = sample["filter"]
-                    counts[metric, filter_name] = counts.get((metric, filter_name), 0) + 1
-                    rows.append((task, metric, filter_name, settings.split, item, cluster, value, weight))
-                if sample["filter"] == first_filter and len(sample["arguments"][0]) == 2:
-                    prompt, answer = sample["arguments"][0][0], sample["resps"][0][0]
-                    answers.append({"task": task, "item": item, "prompt": prompt, "answer": answer})
-            scores += [
-                {
-                    "task": task,
-                    "metric": metric,
-                    "filter": filter_name,
-                    "split": settings.split,
-                    "value": float(results["results"][name][f"{metric},{filter_name}"]),
-                    "n": n,
-                    "task_version": str(results["versions"][name]),
-                    "backend": settings.backend,
-                    "dtype": settings.dtype,
-                    "batch_size": settings.batch_size,
-                    "chat_template": settings.chat_template,
-                    "sandbox": self._sandbox(task),
-                }
-                for (metric, filter_name), n in counts.items()
-            ]
-        return Evaluation(pd.DataFrame(rows, columns=list(ITEM_COLUMNS)), scores, answers)
+        tokenizer = self.requests.tokenizer
+        counts: dict[str, dict[int, int]] = {}
+        for name, task in self.tasks.items():
+            own = counts.setdefault(name.rpartition("_")[0], {})
+            for instance in task.instances:
+                text = instance.args[0]
+                special = name not in rolling and not has_bos_prefix(text, getattr(tokenizer, "bos_token", None))
+                if (text, special) not in self.requests.encoded:
+                    self.requests.encoded[text, special] = tokenizer.encode(text, add_special_tokens=special)
+                own[instance.doc_id] = len(self.requests.encoded[text, special])
+        return counts
+
+    def _check_context(self, context: int) -> None:
+        """Refuse prompts that would lose their beginning, and with it their shots.
+
+        Args:
+            context: tokens that the model can hold, prompt and answer together.
+        """
+        for task, counts in self._tokens.items():
+            config = self.tasks[f"{task}_{self.settings.source}"].config
+            if config.output_type != "generate_until":
+                continue
+            answer = config.generation_kwargs["max_gen_toks"]
+            longest = max(counts.values())
+            if longest + answer > context:
+                shots = config.num_fewshot or 0
+                way = "set a lower eval.num_fewshot, " if shots else ""
+                raise ValueError(
+                    f"{task} needs {longest + answer} tokens ({longest} for its longest prompt with {shots} shots, "
+                    f"{answer} for the answer), but the model's context is {context}: {way}choose a model with a "
+                    f"longer context, or leave {task} out of eval.tasks."
+                )
 
     def _sandbox(self, task: str) -> str:
         if task != "humaneval":
@@ -156,39 +160,35 @@ class Evaluator:
         return sandbox.level(self.settings.allow_weaker_sandbox)
 
 
-def _moved(model: Any, device: str) -> PreTrainedModel:
-    """``model`` on ``device``."""
-    return model.to(device)
+def _uses_template(settings: EvalSettings, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether prompts go through the tokenizer's chat template."""
+    there = getattr(tokenizer, "chat_template", None) is not None
+    if settings.chat_template == "on" and not there:
+        raise ValueError("eval.chat_template=on: the tokenizer has no chat template. Set off, or auto.")
+    return there and settings.chat_template != "off"
 
 
-def _value_and_weight(kind: str, raw: Any) -> tuple[float, float]:
-    """An item's ``value`` and ``weight`` as ``eval.schema`` defines them, from lm-eval's per-document metric."""
-    if kind == "rate":
-        return float(raw), 1.0
-    loglikelihood, units = raw
-    return float(loglikelihood), float(units)
-
-
-def _load_tasks(settings: EvalSettings) -> dict[str, Any]:
+def load_tasks(settings: EvalSettings) -> dict[str, Any]:
     """The settings' tasks by lm-eval name, with their documents."""
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(
-        include_path=str(TASK_FOLDER),
-        include_defaults=False,
-        metadata={
-            "data_dir": str(settings.data_dir),
-            "split": settings.split,
-            "allow_weaker_sandbox": settings.allow_weaker_sandbox,
-        },
-    )
+    manager = TaskManager(include_path=str(TASK_FOLDER), include_defaults=False, metadata=settings.metadata())
     return dict(manager.load([f"{task}_{settings.source}" for task in settings.tasks])["tasks"])
 
 
-def _build_requests(tasks: dict[str, Any], limit: int | None) -> None:
-    """Build every task's requests with the arguments that ``evaluate`` will use, so that it finds them built."""
+def build_requests(
+    tasks: dict[str, Any], limit: int | None = None, templated: PreTrainedTokenizerBase | None = None
+) -> None:
+    """Build every task's requests with the arguments that ``evaluate`` will use, so that it finds them built.
+
+    Args:
+        tasks: of ``load_tasks``.
+        limit: the first so many documents; None takes all.
+        templated: the tokenizer whose chat template prompts go through; None leaves them as they are.
+    """
     from lm_eval.evaluator_utils import get_sample_size
 
+    template = None if templated is None else partial(templated.apply_chat_template, tokenize=False)
     for task in tasks.values():
         task.build_all_requests(
             limit=get_sample_size(task, limit),
@@ -198,11 +198,23 @@ def _build_requests(tasks: dict[str, Any], limit: int | None) -> None:
             cache_requests=False,
             rewrite_requests_cache=False,
             system_instruction=None,
-            apply_chat_template=False,
-            fewshot_as_multiturn=False,
-            chat_template=None,
-            tokenizer_name="",
+            apply_chat_template=templated is not None,
+            fewshot_as_multiturn=templated is not None,
+            chat_template=template,
         )
+
+
+@contextlib.contextmanager
+def _seeded(settings: EvalSettings) -> Iterator[None]:
+    """Give sampling the settings' seed, and torch its own state back afterwards; greedy runs draw nothing."""
+    import torch
+
+    if settings.samples == 1:
+        yield
+        return
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(settings.seed)
+        yield
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ Three things differ from ``lm_eval.models.huggingface.HFLM``, none of which chan
 Rolling log-likelihood never adds special tokens to the text: a tokenizer that prepends BOS by itself would
 score P(BOS | BOS) once a document, for the window's own prefix token is that BOS already. For a fair
 comparison lm-eval's own command needs ``--model_args …,add_bos_token=False`` for ``wikitext`` there.
+
+`language_model` chooses between this model and the one of `eval.vllm_lm`.
 """
 
 from __future__ import annotations
@@ -26,13 +28,17 @@ from lm_eval.models.utils import (
     normalize_gen_kwargs,
     postprocess_generated_text,
 )
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from eval.batching import Window, rolling_windows, scored_documents
 from eval.generate import greedy, pieces, supports
+from eval.vllm import Engine
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
+    from lm_eval.api.model import TemplateLM
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from eval.settings import EvalSettings
 
 
 @dataclass
@@ -48,6 +54,75 @@ class Requests:
         if len(self._pieces) < size:
             self._pieces = pieces(self.tokenizer, size)
         return self._pieces
+
+
+def prompt_tokens(lm: Any, context: str) -> list[int]:
+    """A prompt's tokens with what the tokenizer adds by itself, unless the text begins with BOS already."""
+    plain = has_bos_prefix(context, getattr(lm.tokenizer, "bos_token", None))
+    return list(lm.tok_encode(context, add_special_tokens=not plain))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request's arguments ask of a generation.
+
+    Attributes:
+        stops: strings that end an answer; the end token's text is one of them.
+        max_new: most tokens of an answer.
+        room: most tokens of a prompt, whose beginning is cut off.
+        sampling: the rest: ``do_sample``, ``temperature`` (0 is greedy) and the like.
+    """
+
+    stops: list[str]
+    max_new: int
+    room: int
+    sampling: dict[str, Any]
+
+    @classmethod
+    def of(cls, lm: Any, arguments: dict[str, Any]) -> Asked:
+        """Read the arguments; ValueError where `lm`'s context has no room for a prompt beside the answer."""
+        settings: dict[str, Any] = dict(normalize_gen_kwargs(arguments, lm.max_gen_toks))
+        eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
+        stops, max_new = handle_stop_sequences(settings.pop("until"), eos=eos), settings.pop("max_gen_toks")
+        # What transformers does where nothing is said.
+        settings.setdefault("temperature", 1.0 if settings["do_sample"] else 0.0)
+        room = lm.max_length - max_new
+        if room <= 0:
+            raise ValueError(
+                f"max_gen_toks = {max_new} leaves no room for a prompt in a context of {lm.max_length} "
+                "tokens. Lower it in the task's generation_kwargs."
+            )
+        return cls(stops, max_new, room, settings)
+
+
+def language_model(model: PreTrainedModel | Engine, requests: Requests, settings: EvalSettings) -> TemplateLM:
+    """A model as lm-eval sees it, on the settings' device.
+
+    Args:
+        model: for ``backend="hf"`` a causal language model in the settings' dtype, which is moved to the device and
+            left there (one that accelerate has spread over devices stays as it is); for ``"vllm"`` an open
+            `eval.vllm.Engine`.
+        requests: what models with one tokenizer share.
+        settings: ``backend``, ``device``, ``batch_size`` and ``seed`` count here.
+
+    Raises:
+        ValueError: a device that this machine has not, or a model that does not belong to the backend.
+    """
+    if (settings.backend == "vllm") != isinstance(model, Engine):
+        wanted = "an open eval.vllm.Engine" if settings.backend == "vllm" else "a model of transformers"
+        raise ValueError(f"eval.backend={settings.backend} scores {wanted}, not {type(model).__name__}")
+    if isinstance(model, Engine):
+        from eval.vllm_lm import EngineLM
+
+        return EngineLM(model, requests, settings.seed)
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"eval.device={device}: there is no GPU that this PyTorch can use; set eval.device=cpu")
+    loaded: Any = model
+    placed = loaded if getattr(model, "hf_device_map", None) else loaded.to(device)
+    return CausalLM(placed, requests, settings.batch_size)
 
 
 class CausalLM(HFLM):
@@ -80,60 +155,35 @@ class CausalLM(HFLM):
         """
         if any(req.args[1].get("do_sample") for req in requests) or not supports(self.model):
             return super().generate_until(requests, disable_tqdm=disable_tqdm)
-        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         token_text = self.shared.pieces(self.model.config.get_text_config().vocab_size)
         # The same order as the parent class: longest prompt first, one group for each set of arguments.
         order = Collator(
             [req.args for req in requests],
-            sort_fn=lambda args: (-len(self._prompt_tokens(args[0])), args[0]),
+            sort_fn=lambda args: (-len(prompt_tokens(self, args[0])), args[0]),
             group_by="gen_kwargs",
             group_fn=lambda args: args[1],
         )
         answers = []
         for chunk in order.get_batched(n=self.batch_size):
             contexts, arguments = zip(*chunk, strict=True)
-            settings = normalize_gen_kwargs(arguments[0], self.max_gen_toks)
-            stops = handle_stop_sequences(settings["until"], eos=eos)
-            max_new = settings["max_gen_toks"]
-            room = self.max_length - max_new
-            if room <= 0:
-                raise ValueError(
-                    f"max_gen_toks = {max_new} leaves no room for a prompt in a context of {self.max_length} "
-                    "tokens. Lower it in the task's generation_kwargs."
-                )
-            prompts = [self._prompt_tokens(context)[-room:] for context in contexts]
-            for tokens in greedy(self.model, self.tokenizer, prompts, stops, max_new, token_text):
-                answers.append(postprocess_generated_text(self.tok_decode(tokens), stops, None))
+            asked = Asked.of(self, arguments[0])
+            prompts = [prompt_tokens(self, context)[-asked.room :] for context in contexts]
+            for tokens in greedy(self.model, self.tokenizer, prompts, asked.stops, asked.max_new, token_text):
+                answers.append(postprocess_generated_text(self.tok_decode(tokens), asked.stops, None))
         return order.get_original(answers)
-
-    def _prompt_tokens(self, context: str) -> list[int]:
-        """A prompt's tokens with what the tokenizer adds by itself, unless the text begins with BOS already."""
-        plain = has_bos_prefix(context, getattr(self.tokenizer, "bos_token", None))
-        return self.tok_encode(context, add_special_tokens=not plain)
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """log P of each document in nats, in disjoint windows of the model's context."""
-        owners: list[int] = []
-        windows: list[tuple[list[int], list[int]]] = []
-        for index, request in enumerate(requests):
-            for window in get_rolling_token_windows(
-                token_list=self.tok_encode(request.args[0], add_special_tokens=False),
-                prefix_token=self.prefix_token_id,
-                max_seq_len=self.max_length,
-                context_len=1,
-            ):
-                owners.append(index)
-                windows.append(make_disjoint_window(window))
-        totals = [0.0] * len(requests)
-        order = sorted(range(len(windows)), key=lambda i: -sum(map(len, windows[i])))
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
-            for index, value in zip(batch, self._score([windows[i] for i in batch]), strict=True):
-                totals[owners[index]] += value
-        return totals
+        documents = (
+            rolling_windows(
+                self.tok_encode(request.args[0], add_special_tokens=False), self.prefix_token_id, self.max_length
+            )
+            for request in requests
+        )
+        return scored_documents(documents, self.batch_size, self._score)
 
     @torch.inference_mode()
-    def _score(self, windows: list[tuple[list[int], list[int]]]) -> list[float]:
+    def _score(self, windows: list[Window]) -> list[float]:
         """log P(target | context) in nats for each (context, target) of one batch."""
         rows = [context + target for context, target in windows]
         width = max(map(len, rows)) - 1

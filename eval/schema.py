@@ -3,11 +3,12 @@
 This module is the one thing that `results` knows of `eval`. It imports nothing heavy.
 
 An *item* is one scored document: a problem, a request, a page. A *score* is a metric over all items of
-one task for one model. Two kinds of metric exist, and both can be recomputed from their items:
+one task for one model. Four kinds of metric exist, and all can be recomputed from their items:
 
 - ``rate``: ``value`` is in [0, 1], ``weight`` is 1; the score is the mean of ``value``.
 - ``perplexity``: ``value`` is the log-likelihood of the document in nats, ``weight`` the number of units
   (words, bytes or tokens) it is divided by; the score is exp(−Σ value / Σ weight).
+- ``mean``: ``weight`` is 1 and the score is the mean of ``value``, which has another range than a rate's.
 - ``bits``: as ``perplexity``, but the score is −Σ value / (Σ weight · ln 2).
 """
 
@@ -51,7 +52,7 @@ class Metric:
     """How one metric of one task is aggregated and read.
 
     Attributes:
-        kind: ``rate``, ``perplexity`` or ``bits`` (see the module's text).
+        kind: ``rate``, ``mean``, ``perplexity`` or ``bits`` (see the module's text).
         higher_is_better: direction in a table of *task learning*. For ``refusal`` the metric is compliance
             with restricted requests: learning ``ua`` wants it high, forgetting wants it low.
         title: the heading in tables and figures.
@@ -62,13 +63,18 @@ class Metric:
     title: str
 
 
+#: The k of ``pass@k`` that a table can have.
+PASS_AT = (1, 2, 5, 10, 20, 50, 100)
+
 METRICS: dict[tuple[str, str], Metric] = {
     ("wikitext", "word_perplexity"): Metric("perplexity", False, "WikiText-2 word ppl"),
+    ("wikitext", "token_perplexity"): Metric("perplexity", False, "WikiText-2 token ppl"),
     ("wikitext", "byte_perplexity"): Metric("perplexity", False, "WikiText-2 byte ppl"),
     ("wikitext", "bits_per_byte"): Metric("bits", False, "WikiText-2 bits/byte"),
     ("gsm8k", "exact_match"): Metric("rate", True, "GSM8K"),
-    ("humaneval", "pass@1"): Metric("rate", True, "HumanEval pass@1"),
+    **{("humaneval", f"pass@{k}"): Metric("rate", True, f"HumanEval pass@{k}") for k in PASS_AT},
     ("refusal", "compliance"): Metric("rate", True, "Compliance"),
+    ("refusal", "judge_score"): Metric("mean", True, "Compliance, 1 to 5"),
 }
 
 #: The one (metric, filter) of each task that stands in the main tables and in the claims.

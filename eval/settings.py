@@ -1,33 +1,30 @@
-"""What an evaluation is asked to do, checked at once, and the fingerprint of what decides its answers.
-
-Nothing heavy is imported: a run that finds all its scores in the store needs only this module.
-"""
+"""What an evaluation is asked to do, checked at once. Nothing heavy is imported."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
-import platform
-from dataclasses import asdict, dataclass
-from importlib import metadata
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eval.data import document_path
+from eval.schema import PASS_AT
+
+if TYPE_CHECKING:
+    from eval.judge_settings import JudgeSettings
 
 TASKS = ("wikitext", "gsm8k", "humaneval", "refusal")
 CHOICES: dict[str, tuple[str, ...]] = {
-    "source": ("mini",),
+    "source": ("mini", "local", "hub"),
     "split": ("test", "dev"),
     "dtype": ("float32", "bfloat16", "float16"),
-    "backend": ("hf",),
-    "chat_template": ("off",),
+    "backend": ("hf", "vllm"),
+    "chat_template": ("off", "on", "auto"),
 }
 TASK_FOLDER = Path(__file__).parent / "tasks"
 
-#: Settings that say where to run or what is allowed, not what comes out. The data count by content instead.
-NOT_DECIDING = ("data_dir", "allow_weaker_sandbox")
+#: Shots of the stock ``gsm8k``.
+STOCK_SHOTS = 5
 
 
 def refuse(key: str, value: object, valid: tuple[str, ...]) -> ValueError:
@@ -43,8 +40,10 @@ class EvalSettings:
 
     Attributes:
         tasks: which of ``TASKS``, in the order of the tables.
-        source: where documents come from; ``mini`` reads JSON lines from ``data_dir``.
-        data_dir: the folder of ``<task>_<split>.jsonl`` files.
+        source: where documents come from: ``mini`` and ``local`` read files of ``data_dir``, ``hub`` loads the
+            benchmarks from the Hugging Face hub (or its cache).
+        data_dir: ``mini``: the folder of ``<task>_<split>.jsonl`` files; ``local``: the folder of benchmark files
+            (``eval.data.LOCAL_FILES``); ``hub``: only for ``refusal``, which no hub has.
         split: ``test``, or ``dev`` for choosing λ.
         limit: the first so many documents of each task; None takes all.
         batch_size: prompts or windows in a batch. It can move scores in low precision, so it is part of every
@@ -52,10 +51,18 @@ class EvalSettings:
         dtype: what the model's weights must be in.
         device: ``auto`` (the GPU where there is one), or a torch device such as ``cpu`` or ``cuda:1``.
         threads: torch's threads on the CPU.
-        backend: ``hf``, transformers.
-        chat_template: ``off``, prompts go to the model as they are.
+        backend: ``hf``, transformers, or ``vllm``.
+        chat_template: ``off``, prompts go to the model as they are; ``on``, through the tokenizer's template, shots
+            as turns of their own; ``auto``, on where the tokenizer has a template.
         allow_weaker_sandbox: run generated code under resource limits alone where nothing better works.
-        num_fewshot: shots for tasks that have any; None keeps each task's own number.
+        num_fewshot: shots of ``gsm8k``; None keeps the task's own number. The other tasks have none.
+        samples: programs for each HumanEval problem: 1 is greedy, more are sampled.
+        temperature: of the sampled programs; not used for greedy ones.
+        k: the k of ``pass@k``, each at most ``samples``.
+        seed: of the sampled programs.
+        judge: scores refusal's answers from 1 to 5 beside the rule; None leaves it to the rule.
+        tensor_parallel: GPUs that vLLM spreads a model over.
+        gpu_memory: share of each GPU's memory that vLLM takes, over 0 and at most 1.
     """
 
     tasks: tuple[str, ...] = TASKS
@@ -71,9 +78,17 @@ class EvalSettings:
     chat_template: str = "off"
     allow_weaker_sandbox: bool = False
     num_fewshot: int | None = None
+    samples: int = 1
+    temperature: float = 0.8
+    k: tuple[int, ...] = (1,)
+    seed: int = 0
+    judge: JudgeSettings | None = None
+    tensor_parallel: int = 1
+    gpu_memory: float = 0.9
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tasks", tuple(self.tasks))
+        for key in ("tasks", "k"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
         if not self.tasks:
             raise ValueError(f"eval.tasks is empty. Choose from: {', '.join(TASKS)}.")
         for task in self.tasks:
@@ -84,56 +99,81 @@ class EvalSettings:
         for key, valid in CHOICES.items():
             if getattr(self, key) not in valid:
                 raise refuse(key, getattr(self, key), valid)
-        for key in ("batch_size", "threads", "limit"):
+        for key in ("batch_size", "threads", "limit", "samples", "tensor_parallel"):
             value = getattr(self, key)
             if not (value is None and key == "limit") and not (type(value) is int and value >= 1):
                 raise ValueError(f"eval.{key} must be a whole number of at least 1, not {value!r}.")
-        if self.data_dir is None:
+        self._check_data()
+        self._check_shots()
+        self._check_sampling()
+        if not _number(self.gpu_memory) or not 0 < self.gpu_memory <= 1:
+            raise ValueError(f"eval.gpu_memory must be over 0 and at most 1, not {self.gpu_memory!r}.")
+
+    def _check_data(self) -> None:
+        if self.data_dir is not None:
+            object.__setattr__(self, "data_dir", Path(self.data_dir))
+        elif self.source == "mini":
             raise ValueError("eval.data_dir is not set: name the folder that holds <task>_<split>.jsonl files.")
-        object.__setattr__(self, "data_dir", Path(self.data_dir))
-        if self.num_fewshot not in (None, 0):
+        elif self.source == "local":
+            raise ValueError("eval.data_dir is not set: eval.source=local needs the folder of benchmark files.")
+        elif "refusal" in self.tasks:
             raise ValueError(
-                f"eval.num_fewshot = {self.num_fewshot}: the miniature tasks have no shots. Leave it out or set 0."
+                "eval.source=hub: refusal has no data set there; set eval.data_dir to a folder with "
+                f'refusal_{self.split}.jsonl (one {{"prompt": …}} a line), or leave refusal out of eval.tasks.'
+            )
+        if self.source != "mini" and self.split == "dev" and "humaneval" in self.tasks:
+            raise ValueError(
+                "eval.split=dev: HumanEval has a test split only; leave humaneval out of eval.tasks, or set "
+                "eval.split=test."
             )
 
+    def _check_shots(self) -> None:
+        shots = self.num_fewshot
+        if shots is None:
+            return
+        if type(shots) is not int or shots < 0:
+            raise ValueError(f"eval.num_fewshot must be a whole number of at least 0, or null, not {shots!r}.")
+        if self.source == "mini" and shots:
+            raise ValueError(f"eval.num_fewshot = {shots}: the miniature tasks have no shots. Leave it out or set 0.")
 
-def task_fingerprint(settings: EvalSettings) -> str:
-    """A hash of everything but the weights that decides the answers and their scores.
+    def _check_sampling(self) -> None:
+        if not _number(self.temperature) or not 0 < self.temperature < math.inf:
+            raise ValueError(
+                f"eval.temperature must be a number over 0, not {self.temperature!r}; eval.samples=1 is greedy."
+            )
+        if type(self.seed) is not int or self.seed < 0:
+            raise ValueError(f"eval.seed must be a whole number of at least 0, not {self.seed!r}.")
+        if not self.k:
+            raise ValueError(f"eval.k is empty. Choose from: {', '.join(map(str, PASS_AT))}.")
+        for size in self.k:
+            if type(size) is not int or size not in PASS_AT:
+                raise refuse("k", size, tuple(map(str, PASS_AT)))
+            if size > self.samples:
+                raise ValueError(
+                    f"eval.k: pass@{size} needs eval.samples of at least {size}, not {self.samples}. "
+                    "Raise eval.samples or lower eval.k."
+                )
+        if len(set(self.k)) < len(self.k):
+            raise ValueError(f"eval.k names a number twice: {', '.join(map(str, self.k))}.")
 
-    It covers the task folders, this package's code, the documents, the settings that matter, and the versions
-    of Python, torch, transformers and lm-eval (whose stock YAML files the tasks start from).
+    @property
+    def shots(self) -> int:
+        """How many solved problems stand before each of ``gsm8k``'s questions."""
+        if self.num_fewshot is not None:
+            return self.num_fewshot
+        return 0 if self.source == "mini" else STOCK_SHOTS
 
-    Returns:
-        sha256, 64 hexadecimal digits.
-
-    Raises:
-        ValueError: a data file is missing.
-    """
-    digest = hashlib.sha256()
-
-    def add(name: str, content: bytes) -> None:
-        for part in (name.encode(), content):
-            digest.update(len(part).to_bytes(8, "big") + part)
-
-    package = Path(__file__).parent
-    files = [path for path in package.rglob("*.py") if "tasks" not in path.relative_to(package).parts]
-    for task in settings.tasks:
-        files += [path for path in (TASK_FOLDER / task).rglob("*") if path.suffix in (".py", ".yaml")]
-    for path in sorted(files):
-        add(path.relative_to(package).as_posix(), path.read_bytes())
-    assert settings.data_dir is not None
-    for task in settings.tasks:
-        path = document_path(settings.data_dir, task, settings.split)
-        if not path.is_file():
-            raise ValueError(f"evaluation data not found: {path}. Set eval.data_dir to the folder that holds it.")
-        add(path.name, path.read_bytes())
-    deciding = {key: value for key, value in asdict(settings).items() if key not in NOT_DECIDING}
-    add("settings", json.dumps(deciding, sort_keys=True).encode())
-    add("versions", json.dumps(versions(), sort_keys=True).encode())
-    return digest.hexdigest()
+    def metadata(self) -> dict[str, Any]:
+        """What the tasks are told: the ``--metadata`` of lm-eval's own command that gives the same answers."""
+        told: dict[str, Any] = {"split": self.split, "allow_weaker_sandbox": self.allow_weaker_sandbox}
+        if self.data_dir is not None:
+            told["data_dir"] = str(self.data_dir)
+        if self.source != "mini":
+            told["num_fewshot"] = self.shots
+        if self.samples > 1:
+            told |= {"samples": self.samples, "temperature": self.temperature, "k": list(self.k)}
+        return told
 
 
-def versions() -> dict[str, Any]:
-    """Versions of what computes answers, read without importing it."""
-    packages = {name: metadata.version(name) for name in ("torch", "transformers", "lm_eval")}
-    return {**packages, "python": ".".join(platform.python_version_tuple()[:2])}
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

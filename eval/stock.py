@@ -7,14 +7,20 @@ on top. It works the same in-process and for ``lm_eval --include_path eval/tasks
 
 The class also keeps what does not depend on the model: requests and rendered targets are built once, however
 many models are evaluated.
+
+From the task's ``metadata`` (``--metadata`` of lm-eval's command) it reads ``num_fewshot``, for tasks that have
+shots: the command's own ``--num_fewshot`` comes too late for the documents, of which the shots are a part.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lm_eval.tasks
+from lm_eval.api.metrics import weighted_perplexity
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import _import_fun_from_str, load_yaml
 
@@ -66,22 +72,55 @@ class StockTask(ConfigurableTask):
         local = {key: value for key, value in config.items() if key not in ("class", "stock")}
         if "stock" in config:
             local = merged_config(config["stock"], local)
+        self._texts: dict[tuple[Any, ...], Any] = {}
         self._targets: dict[tuple[Any, ...], Any] = {}
         self._built_for: dict[str, Any] | None = None
-        super().__init__(config=local)
+        super().__init__(config=self.adjusted(local, local.get("metadata") or {}))
+
+    def adjusted(self, config: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+        """The configuration with what ``metadata`` asks of it."""
+        if config.get("num_fewshot") and "num_fewshot" in metadata:
+            config = {**config, "num_fewshot": int(metadata["num_fewshot"])}
+        return config
+
+    def doc_to_text(self, doc: Any, doc_to_text: Any = None) -> Any:
+        """As lm-eval's, remembered: it compiles the template again for every document, and for every shot of it."""
+        key = (doc_to_text, *doc.items())
+        if key not in self._texts:
+            self._texts[key] = super().doc_to_text(doc, doc_to_text)
+        return self._texts[key]
 
     def doc_to_target(self, doc: Any, doc_to_target: Any = None) -> Any:
-        """As lm-eval's, remembered: rendering compiles the template again for every document."""
+        """As lm-eval's, remembered."""
         key = (doc_to_target, *doc.items())
         if key not in self._targets:
             self._targets[key] = super().doc_to_target(doc, doc_to_target)
         return self._targets[key]
 
-    def build_all_requests(self, **kwargs: Any) -> None:
-        """As lm-eval's, but a second call with the same arguments reuses the requests, emptied of answers."""
+    def aggregation(self) -> dict[str, Callable[[Sequence[Any]], float]]:
+        """As lm-eval's, but a perplexity too large for a float is infinite, not an error that ends the run."""
+        return {
+            name: perplexity_or_infinity if function is weighted_perplexity else function
+            for name, function in super().aggregation().items()
+        }
+
+    def build_all_requests(self, *, chat_template: Any = None, tokenizer_name: str = "", **kwargs: Any) -> None:
+        """As lm-eval's, but a second call with the same arguments reuses the requests, emptied of answers.
+
+        What comes from the model's wrapper (its way to apply the chat template) does not count: a task serves one
+        tokenizer.
+        """
         if self._built_for == kwargs:
             for instance in self._instances:
                 instance.resps, instance.filtered_resps = [], {}
             return
-        super().build_all_requests(**kwargs)
+        super().build_all_requests(chat_template=chat_template, tokenizer_name=tokenizer_name, **kwargs)
         self._built_for = kwargs
+
+
+def perplexity_or_infinity(items: Sequence[tuple[float, float]]) -> float:
+    """lm-eval's ``weighted_perplexity``; infinite where exp overflows, as for a merge that has come apart."""
+    try:
+        return float(weighted_perplexity(items))
+    except OverflowError:
+        return math.inf

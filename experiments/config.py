@@ -11,6 +11,7 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import MISSING as DATACLASS_MISSING
 from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from eval.judge_settings import JudgeSettings
 from eval.settings import TASKS, EvalSettings
 from experiments.mini.family import MODELS, MiniFamily
 from lata.methods import Method, get, suggest
@@ -39,6 +41,8 @@ class EvalSource(Enum):
     """Where the documents of the tasks come from."""
 
     mini = "mini"
+    local = "local"
+    hub = "hub"
 
 
 class LoggerKind(Enum):
@@ -73,21 +77,47 @@ class FamilyConfig:
     recipe: MiniRecipe = field(default_factory=MiniRecipe)  # type: ignore[valid-type]
 
 
+#: The fields of `eval.judge_settings.JudgeSettings`; there is no judge where no endpoint is named.
+JudgeConfig = make_dataclass(
+    "JudgeConfig",
+    [
+        (option.name, get_type_hints(JudgeSettings)[option.name], field(default=option.default))
+        if option.default is not DATACLASS_MISSING
+        else (option.name, str | None, field(default=None))
+        for option in fields(JudgeSettings)
+    ],
+)
+
+
 @dataclass
 class EvalConfig:
-    """Which tasks, on which documents, and how: the fields of `eval.harness.EvalSettings`."""
+    """Which tasks, on which documents, and how: the fields of `eval.settings.EvalSettings`."""
 
     source: EvalSource = EvalSource.mini
+    data_dir: str | None = None
     tasks: list[str] = field(default_factory=list)
     split: str = "test"
     limit: int | None = None
+    num_fewshot: int | None = None
     batch_size: int = 1
     dtype: str = "float32"
     device: str = "auto"
     threads: int = 1
     backend: str = "hf"
+    tensor_parallel: int = 1
+    gpu_memory: float = 0.9
     chat_template: str = "off"
+    samples: int = 1
+    temperature: float = 0.8
+    k: list[int] = field(default_factory=lambda: [1])
+    seed: int = 0
     allow_weaker_sandbox: bool = False
+    judge: JudgeConfig = field(default_factory=JudgeConfig)  # type: ignore[valid-type]
+
+    @property
+    def reads_family_data(self) -> bool:
+        """Whether the documents are those that the miniature family makes, wherever it keeps them."""
+        return self.source is EvalSource.mini and self.data_dir is None
 
 
 @dataclass
@@ -225,7 +255,7 @@ def study(raw: DictConfig) -> StudyPlan:
         if not getattr(config, key).strip():
             raise ValueError(f"{key} is empty; name a folder" + (" or unset LATA_CACHE" if key == "cache" else ""))
     _known("eval.device", config.eval.device, ["auto", "cpu", "cuda"])
-    EvalSettings(data_dir=Path(), **plain(config)["eval"])
+    eval_settings(config.eval, **({"data_dir": Path()} if config.eval.reads_family_data else {}))
     seeds = config.seeds if config.seeds is not None else [family.seed]
     if not seeds:
         raise ValueError("seeds=[] leaves nothing to do; give at least one, such as 'seeds=[0]'")
@@ -274,7 +304,7 @@ def unknown_key(key: str, schema: type) -> str:
 def schema_keys(schema: type) -> list[str]:
     """Every dotted key of a configuration, and the groups that can be chosen."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra", "paths", "method"}
-    return sorted({*_dotted(OmegaConf.structured(schema)), *(groups if schema is Config else ["method"])})
+    return sorted({*_dotted(OmegaConf.structured(schema)), *(groups if schema is Config else ())})
 
 
 def _dotted(node: DictConfig, prefix: str = "") -> set[str]:
@@ -288,8 +318,28 @@ def _dotted(node: DictConfig, prefix: str = "") -> set[str]:
     return found
 
 
-def plain(config: Config) -> dict[str, Any]:
-    """The configuration as plain dictionaries, lists and values."""
+def eval_settings(config: EvalConfig, judge_cache: Path | None = None, **others: Any) -> EvalSettings:
+    """The evaluation that a configuration describes.
+
+    Args:
+        config: the group ``eval``.
+        judge_cache: where judgements are kept unless the configuration says where.
+        others: settings in place of what it says.
+
+    Raises:
+        ValueError: a value that is wrong whatever the model is.
+    """
+    options = plain(config)
+    judge = options.pop("judge")
+    if judge["base_url"] is not None:
+        options["judge"] = JudgeSettings(**{**judge, "cache": judge["cache"] or judge_cache})
+    elif judge["model"] is not None:
+        raise ValueError("eval.judge.base_url is not set: name the endpoint of eval.judge.model.")
+    return EvalSettings(**{**options, **others})
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration, or a part of one, as plain dictionaries, lists and values."""
     container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}

@@ -17,6 +17,7 @@ from experiments.provenance import command
 from experiments.steps import Weights
 from experiments.worker import Job
 from lata import weighting
+from results.noise import noise_floor, primary_floors
 from results.study import Study
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def make_study(
     entries: Sequence[Entry],
     weights: Mapping[Job, Weights],
     evaluations: Mapping[Job, Mapping[str, bytes]],
+    repeats: Mapping[Job, Mapping[str, bytes]],
     similarities: Mapping[int, Mapping[str, Any]],
     run_key: str,
 ) -> Study:
@@ -38,6 +40,7 @@ def make_study(
         entries: its rows.
         weights: what each row's weights are.
         evaluations: job → files of the evaluation; a job whose weights are not finite has none.
+        repeats: some of the evaluations, made again with another batch size.
         similarities: seed → ``layers``, ``tasks``, ``values``.
         run_key: hash of everything that decides the study.
     """
@@ -63,11 +66,24 @@ def make_study(
         "baseline": config.baseline,
         "harm_threshold": config.harm_threshold,
         "utility_margin": config.utility_margin,
+        "noise_floor": _noise(evaluations, repeats),
     }
     if (threshold := _threshold(plan)) is not None:
         kind = "value" if threshold["quantile"] is None else "quantile"
         meta["threshold"] = {"kind": kind, "value": threshold["threshold" if kind == "value" else "quantile"]}
     return Study(scores=scores, items=items, similarity=similarity, weights=layer_weights, meta=meta)
+
+
+def _noise(
+    evaluations: Mapping[Job, Mapping[str, bytes]], repeats: Mapping[Job, Mapping[str, bytes]]
+) -> dict[str, float]:
+    """Task → the most that its score moved when a model was evaluated again."""
+    found: dict[str, float] = {}
+    for job, files in repeats.items():
+        pair = [pd.read_parquet(io.BytesIO(f["items.parquet"])) for f in (evaluations[job], files)]
+        for task, floor in primary_floors(noise_floor(pair)).items():
+            found[task] = max(found.get(task, 0.0), floor)
+    return found
 
 
 def _scores_and_items(

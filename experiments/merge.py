@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from experiments.cli import Door, run
 from experiments.merge_config import Export, MergeConfig, MergePlan, folder, merge_plan, register_schemas
+
+if TYPE_CHECKING:
+    from lata.planning import Plan
 
 
 def merge(made: MergePlan) -> None:
@@ -34,16 +38,23 @@ def merge(made: MergePlan) -> None:
         output,
         threads=config.threads,
         mergekit=config.export is Export.mergekit,
-        report=lambda plan: print(plan.describe(), file=sys.stderr),
+        report=_report,
     )
     for line in result.facts.warnings:
-        print(f"warning: {line}", file=sys.stderr)
+        if line not in result.plan.warnings:
+            print(f"warning: {line}", file=sys.stderr)
     print(f"merged in {time.monotonic() - begun:.1f} s: {result.output}")
     print(f"weights {result.facts.digests['merged']}, distance from the start {result.facts.distance:.6g}")
     if config.push is not None:
         from lata.checkpoints.hub import push
 
         print(f"pushed: {push(result.output, config.push, result.public)}")
+
+
+def _report(plan: Plan) -> None:
+    # What is wrong becomes the error that ends the command.
+    if not plan.problems:
+        print(plan.describe(), file=sys.stderr)
 
 
 if __name__ == "__main__":

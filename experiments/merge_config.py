@@ -107,8 +107,8 @@ def merge_plan(raw: DictConfig) -> MergePlan:
     Raises:
         ValueError: something that no merge could do, whatever its checkpoints are.
     """
-    config = checked_object(raw, MergeConfig, free=("family.experts.", "method.", "lam.", "digests."))
     _require(raw, {"family.pre": "the model that the experts were tuned from", "output": "the folder to make"})
+    config = checked_object(raw, MergeConfig, free=("family.experts.", "method.", "lam.", "digests."))
     experts = config.family.experts
     if not experts:
         raise ValueError("family.experts is empty; give at least one, such as 'family.experts={math: FOLDER}'")
@@ -147,8 +147,8 @@ def merge_plan(raw: DictConfig) -> MergePlan:
 
 def analyze_plan(raw: DictConfig) -> AnalyzeConfig:
     """Check a composed configuration of a measurement; ValueError as `merge_plan`."""
-    config = checked_object(raw, AnalyzeConfig, free=("family.experts.",))
     _require(raw, {"family.base": "the raw pretrained model", "family.pre": "the model that experts were tuned from"})
+    config = checked_object(raw, AnalyzeConfig, free=("family.experts.",))
     if not config.family.experts:
         raise ValueError("family.experts is empty; give at least one, such as 'family.experts={math: FOLDER}'")
     for key, value, known in (

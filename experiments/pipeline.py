@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.harness import EvalSettings
 from experiments import provenance
-from experiments.config import LoggerKind, MethodChoice, StudyPlan, mini_family, plain
+from experiments.config import Config, LoggerKind, MethodChoice, StudyPlan, eval_settings, mini_family, plain
 from experiments.mini.family import MiniFamily, find_device
 from experiments.steps import Steps
 from experiments.store import key_of, write_atomic
@@ -63,6 +63,8 @@ def run(plan: StudyPlan) -> Summary:
             weights = steps.merge(entry.job for entry in entries)
         with watch.stage("evaluate"):
             evaluations = steps.evaluate(weights)
+        with watch.stage("evaluate again"):
+            repeats = steps.repeat({job: weights[job] for job in _repeated(plan, entries)})
         with watch.stage("similarity"):
             similarities = steps.similarities(tuple(plan.config.family.experts))
     finally:
@@ -74,16 +76,16 @@ def run(plan: StudyPlan) -> Summary:
     from results.study import summarise
 
     run_key = key_of(
-        config={key: value for key, value in plain(plan.config).items() if key not in _NOT_DECIDING},
+        config=_without(plan.config, _NOT_DECIDING),
         families=steps.digests,
         fingerprint=steps.fingerprint,
     )
     with watch.stage("tables, figures, report"):
-        study = make_study(plan, entries, weights, evaluations, similarities, run_key)
+        study = make_study(plan, entries, weights, evaluations, repeats, similarities, run_key)
         summary = summarise(study, plan.out)
     record = {
         "run_key": run_key,
-        "config": {key: value for key, value in plain(plan.config).items() if key not in _PLACES},
+        "config": _without(plan.config, _PLACES),
         **provenance.environment(),
         "seeds": plan.seeds,
         "family_digests": steps.digests,
@@ -110,6 +112,13 @@ _PLACES = ("out", "cache")
 _NOT_DECIDING = (*_PLACES, "logger", "workers")
 
 
+def _without(config: Config, keys: tuple[str, ...]) -> dict[str, Any]:
+    """The configuration without some of its keys, and without the folders that an evaluation reads."""
+    said = plain(config)
+    del said["eval"]["data_dir"], said["eval"]["judge"]["cache"]
+    return {key: value for key, value in said.items() if key not in keys}
+
+
 def _entries(plan: StudyPlan) -> Iterator[Entry]:
     """All rows of a study, in the order of the tables."""
     config = plan.config
@@ -128,6 +137,13 @@ def _entries(plan: StudyPlan) -> Iterator[Entry]:
                 yield _merge_entry("forget", f"{forget.target}-{forget.forget}", choice, job)
 
 
+def _repeated(plan: StudyPlan, entries: Sequence[Entry]) -> list[Job]:
+    """What is evaluated twice to see how much scores move by themselves: θ_pre and one merge of every seed."""
+    merged = next((entry for entry in entries if entry.kind == "learn" and entry.label == plan.config.baseline), None)
+    wanted = {("model", "", "pre"), *([(merged.kind, merged.merge, merged.label)] if merged else [])}
+    return [entry.job for entry in entries if (entry.kind, entry.merge, entry.label) in wanted]
+
+
 def _merge_entry(kind: str, merge: str, choice: MethodChoice, job: Job) -> Entry:
     method = choice.method
     variant = choice.parameters.get("variant", "control" if method.control else "default")
@@ -138,11 +154,12 @@ def _merge_entry(kind: str, merge: str, choice: MethodChoice, job: Job) -> Entry
 
 
 def _settings(plan: StudyPlan, family: MiniFamily) -> EvalSettings:
-    options = plain(plan.config)["eval"]
-    options["device"] = find_device(options["device"])
-    if options["device"] == "cuda" and find_device("auto") != "cuda":
+    config = plan.config.eval
+    device = find_device(config.device)
+    if device == "cuda" and find_device("auto") != "cuda":
         raise ValueError("eval.device=cuda: there is no GPU that this PyTorch can use; choose eval.device=auto")
-    return EvalSettings(data_dir=family.data_dir(), **options)
+    own = {"data_dir": family.data_dir()} if config.reads_family_data else {}
+    return eval_settings(config, device=device, judge_cache=plan.cache / "judge", **own)
 
 
 def _check_writable(out: Path) -> None:

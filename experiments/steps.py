@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from multiprocessing import get_context
@@ -104,7 +104,7 @@ class Steps:
         Returns:
             Job → the evaluation's files: ``items.parquet``, ``scores.json``, ``answers.jsonl``.
         """
-        keys = {job: self._evaluation_key(job.seed, facts.digest) for job, facts in weights.items() if facts.finite}
+        keys = {job: self._evaluation_key(job, facts.digest) for job, facts in weights.items() if facts.finite}
         first = {key: job for job, key in reversed(keys.items())}
         digests = {job: weights[job].digest for job in first.values()}
         found = self._done("evaluation", {job: key for key, job in reversed(first.items())}, digests)
@@ -122,10 +122,22 @@ class Steps:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def _evaluation_key(self, seed: int, digest: str) -> str:
+    def repeat(self, weights: Mapping[Job, Weights]) -> dict[Job, dict[str, bytes]]:
+        """Evaluate jobs again with half the batch size, as `evaluate`; nothing where it is 1."""
+        half = self.context.settings.batch_size // 2
+        if not half:
+            return {}
+        found = self.evaluate({replace(job, batch_size=half): facts for job, facts in weights.items()})
+        return {replace(job, batch_size=0): files for job, files in found.items()}
+
+    def _evaluation_key(self, job: Job, digest: str) -> str:
         """Key of everything that decides the answers of weights: config and tokenizer are those of θ_pre."""
+        settings = self.context.settings
+        fingerprint = (
+            task_fingerprint(replace(settings, batch_size=job.batch_size)) if job.batch_size else self.fingerprint
+        )
         return key_of(
-            step="evaluation", code=_CODE, weights=digest, fingerprint=self.fingerprint, reads=self.reads[seed]
+            step="evaluation", code=_CODE, weights=digest, fingerprint=fingerprint, reads=self.reads[job.seed]
         )
 
     def _merge_key(self, job: Job) -> str:

@@ -20,11 +20,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.harness import EvalSettings, Evaluator
+from eval.batching import evaluate_fitting
+from eval.harness import EvalSettings, Evaluation, Evaluator
+from eval.vllm import Engine
 from experiments.store import Store
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from lata.memory import Family, Merged, TensorDict
 
@@ -40,6 +42,7 @@ class Job:
         experts: names of the experts that are merged in.
         parameters: of the method.
         lam: λ with its sign: negative to forget.
+        batch_size: of an evaluation that repeats another; 0 for the settings' own.
     """
 
     seed: int
@@ -48,6 +51,7 @@ class Job:
     experts: tuple[str, ...] = ()
     parameters: tuple[tuple[str, Any], ...] = ()
     lam: float = 0.0
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,15 +127,22 @@ def similarity(job: Job) -> dict[str, bytes]:
 
 
 def evaluate(job: Job) -> dict[str, bytes]:
-    """``items.parquet``, ``scores.json`` and ``answers.jsonl`` of one job."""
+    """The scores of one job, see `files_of`."""
     tensors = weights(job).tensors
     pre = folder(job.seed, "pre")
     model = _live_model(pre)
-    parameters = dict(model.named_parameters())
-    assert parameters.keys() == tensors.keys()
-    for name, tensor in tensors.items():
-        parameters[name].data.copy_(tensor)
-    result = _evaluator(pre)(model)
+    if isinstance(model, Engine):
+        model.load(tensors.items())
+    else:
+        parameters = dict(model.named_parameters())
+        assert parameters.keys() == tensors.keys()
+        for name, tensor in tensors.items():
+            parameters[name].data.copy_(tensor)
+    return files_of(evaluate_fitting(_evaluator(pre), model, job.batch_size or None)[0])
+
+
+def files_of(result: Evaluation) -> dict[str, bytes]:
+    """An evaluation as files: ``items.parquet``, ``scores.json``, ``answers.jsonl``, ``warnings.json``."""
     items = io.BytesIO()
     result.items.to_parquet(items, index=False, compression="zstd")
     answers = "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in result.answers)
@@ -139,6 +150,7 @@ def evaluate(job: Job) -> dict[str, bytes]:
         "items.parquet": items.getvalue(),
         "scores.json": json.dumps(result.scores, indent=1).encode(),
         "answers.jsonl": answers.encode(),
+        "warnings.json": json.dumps(result.warnings).encode(),
     }
 
 
@@ -182,7 +194,9 @@ def _family(seed: int) -> Family:
 
 
 @functools.lru_cache(maxsize=4)
-def _live_model(checkpoint: Path) -> PreTrainedModel:
+def _live_model(checkpoint: Path) -> PreTrainedModel | Engine:
+    if _context.settings.backend == "vllm":
+        return Engine(checkpoint, _context.settings, _tokenizer(checkpoint))
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -193,6 +207,12 @@ def _live_model(checkpoint: Path) -> PreTrainedModel:
 
 @functools.lru_cache(maxsize=4)
 def _evaluator(checkpoint: Path) -> Evaluator:
+    return Evaluator(_context.settings, _tokenizer(checkpoint))
+
+
+@functools.lru_cache(maxsize=4)
+def _tokenizer(checkpoint: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    return Evaluator(_context.settings, AutoTokenizer.from_pretrained(checkpoint))
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(checkpoint)
+    return tokenizer

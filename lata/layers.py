@@ -16,14 +16,16 @@ OUTSIDE = ("keep", "drop", "rank")
 # `transformer.h.3.attn.c_attn.weight`, `gpt_neox.layers.0.…`. Matching a whole component is what keeps
 # `layers.1` from also meaning `layers.10`.
 _BLOCK = re.compile(r"(?:^|\.)(\d+)\.")
+# Models that see or hear have numbered blocks for that as well; they are no layers of the decoder.
+_SENSES = re.compile(r"vision|visual|image|audio|speech", re.IGNORECASE)
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _NORM = re.compile(r"norm|ln_\d|layernorm", re.IGNORECASE)
 
 
 def block_of(name: str) -> int | None:
-    """Number of the transformer block that parameter `name` belongs to, or None for one outside all blocks."""
+    """Number of the decoder's block that parameter `name` belongs to, or None for one outside all of them."""
     found = _BLOCK.search(name)
-    return int(found.group(1)) if found else None
+    return int(found.group(1)) if found and not _SENSES.search(name[: found.start()]) else None
 
 
 def module_of(name: str) -> str:

@@ -6,9 +6,18 @@ counts C_GB ~ Multinomial(G, 1/G), and every replicate of every model is one ent
 (value_KG @ C_GB) / (weight_KG @ C_GB). All models see the same draws, so that a difference between two rows
 *is* the paired bootstrap.
 
-Sources: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), ch. 6, 13 (percentile) and 16
-(tests); Davison and Hinkley, "Bootstrap Methods and their Application" (1997), §2.3 (counts) and §3.8
-(hierarchical); Koehn, "Statistical significance tests for machine translation evaluation", EMNLP 2004 (paired).
+How far the intervals can be trusted (simulated in tests/results/test_results_coverage.py): plain percentile intervals
+of few units are too narrow, so those of one seed are expanded (`interval`, ``units``). They then cover the truth 94
+to 96 times in 100 for means and perplexities of 20 or more units whose values are not far from symmetric, and for
+differences of rates from 60; for documents of very unequal length and skewed loss it takes about 200 (62, as
+WikiText-2's test split has, cover 93 to 94 times). Hierarchical intervals are not expanded. They are sound for many
+seeds that share their items; too narrow for three, which cannot say how much seeds differ, so that every comparison
+counts signs besides; and too wide where each seed has items of its own whose error decides, for it counts twice.
+
+Sources: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), ch. 6, 13 (percentile) and 16 (tests);
+Davison and Hinkley, "Bootstrap Methods and their Application" (1997), §2.3 (counts) and §3.8 (hierarchical);
+Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69 (2015) (expanded percentile
+interval); Koehn, "Statistical significance tests for machine translation evaluation", EMNLP 2004 (paired).
 
 Legend: B replicates (always the last axis), G units, K rows, M models, S seeds, P pairs.
 """
@@ -16,6 +25,7 @@ Legend: B replicates (always the last axis), G units, K rows, M models, S seeds,
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -116,34 +126,57 @@ class Replicates:
         return out
 
 
-def interval(draws_KB: FloatArray, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
-    """Percentile interval of each row; NaN for rows with replicates that are not finite."""
+def interval(draws_KB: FloatArray, level: float = 0.95, units: int | None = None) -> tuple[FloatArray, FloatArray]:
+    """Percentile interval of each row; NaN for rows with replicates that are not finite.
+
+    Args:
+        draws_KB: replicates.
+        level: wanted coverage.
+        units: where all replicates drew this many units (at least 2), the percentiles are moved out to where a t
+            interval would be: from z to t·sqrt(n/(n − 1)), Hesterberg's expanded percentile interval. Resampling
+            itself has only (n − 1)/n of the variance, and knows nothing of the error in estimating it.
+    """
     edge = (1 - level) / 2
+    if units is not None and units > 1:
+        from scipy.special import ndtr, stdtrit
+
+        edge = float(ndtr(stdtrit(units - 1, edge) * math.sqrt(units / (units - 1))))
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(draws_KB, [edge, 1 - edge], axis=1, method="linear")
     finite = np.isfinite(draws_KB).all(1)
     return np.where(finite, low, np.nan), np.where(finite, high, np.nan)
 
 
-def two_sided_p(difference_PB: FloatArray) -> FloatArray:
+def two_sided_p(difference_PB: FloatArray, units: int | None = None) -> FloatArray:
     """Bootstrap p-value of "no difference": twice the smaller tail at 0, counted with the usual + 1.
 
     p = min(1, 2 (1 + min(#{d ≤ 0}, #{d ≥ 0})) / (B + 1)): the level at which the percentile interval starts to
-    touch 0, and never 0 itself. Source: Davison and Hinkley (1997), eq. 4.11, and ch. 5 for the inversion.
+    touch 0, and never 0 itself. With ``units``, the level at which the expanded interval does.
+    Source: Davison and Hinkley (1997), eq. 4.11, and ch. 5 for the inversion.
     """
     at_most = np.count_nonzero(difference_PB <= 0, axis=1)
     at_least = np.count_nonzero(difference_PB >= 0, axis=1)
-    p = np.minimum(1.0, 2.0 * (1 + np.minimum(at_most, at_least)) / (difference_PB.shape[1] + 1))
-    return np.where(np.isfinite(difference_PB).all(1), p, np.nan)
+    tail = np.minimum(0.5, (1.0 + np.minimum(at_most, at_least)) / (difference_PB.shape[1] + 1))
+    return np.where(np.isfinite(difference_PB).all(1), 2.0 * _expanded(tail, units), np.nan)
 
 
-def equivalence_p(difference_PB: FloatArray, margin: float) -> FloatArray:
+def equivalence_p(difference_PB: FloatArray, margin: float, units: int | None = None) -> FloatArray:
     """Two one-sided tests: p-value of "the difference is at least `margin` in size" against "it is smaller".
 
-    The larger of the two one-sided p-values; below 0.05 exactly when the 90 % interval lies inside ±margin.
+    The larger of the two one-sided p-values; below 0.05 exactly when the 90 % interval lies inside ±margin, the
+    expanded one with ``units``.
     Source: Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15 (1987).
     """
     below = np.count_nonzero(difference_PB <= -margin, axis=1)
     above = np.count_nonzero(difference_PB >= margin, axis=1)
-    p = np.minimum(1.0, (1.0 + np.maximum(below, above)) / (difference_PB.shape[1] + 1))
-    return np.where(np.isfinite(difference_PB).all(1), p, np.nan)
+    tail = np.minimum(1.0, (1.0 + np.maximum(below, above)) / (difference_PB.shape[1] + 1))
+    return np.where(np.isfinite(difference_PB).all(1), _expanded(tail, units), np.nan)
+
+
+def _expanded(tail: FloatArray, units: int | None) -> FloatArray:
+    """The one-sided level whose expanded percentile is `tail`: the inverse of what `interval` does to its edge."""
+    if units is None or units < 2:
+        return tail
+    from scipy.special import ndtri, stdtr
+
+    return np.asarray(stdtr(units - 1, ndtri(tail) * math.sqrt((units - 1) / units)))

@@ -7,6 +7,7 @@ other methods, controls, tasks outside the merge, forgetting.
 Tests: exact McNemar for one seed and right-or-wrong items that are independent; otherwise the paired bootstrap,
 with several seeds the hierarchical one (`bootstrap`). Intervals are always the bootstrap's. With several seeds a
 difference counts as significant only where every seed has its sign; three seeds support no more than that.
+Where the noise floor of a task is known (`noise`), a difference that is no larger is not significant either.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ CONFIRMATORY_BASELINES = ("ta", "ties", "dare")
 #: Columns of `comparisons.csv`, one row a pair of models and a task. ``difference`` is a − b; ``better`` names the
 #: better side by point estimate (empty where neither direction is wanted); ``p_corrected`` is Holm's for the
 #: confirmatory family, empty elsewhere; ``p_equivalent`` tests equivalence within the study's utility margin;
-#: ``same_sign`` counts the seeds whose difference has the sign of the mean.
+#: ``same_sign`` counts the seeds whose difference has the sign of the mean; ``noise_floor`` is what
+#: a score of this task moves by when an evaluation is repeated with another batch size (empty where unknown).
 COLUMNS = (
     *("family", "kind", "merge", "task", "metric", "a", "b", "status", "value_a", "value_b", "difference"),
-    *("ci_low", "ci_high", "better", "test", "p", "p_corrected", "significant", "p_equivalent"),
+    *("ci_low", "ci_high", "better", "test", "p", "p_corrected", "significant", "p_equivalent", "noise_floor"),
     *("n", "seeds", "same_sign", "unstable_a", "unstable_b"),
 )
 
@@ -94,8 +96,13 @@ def compare(lineup: Lineup, measures: dict[str, Measure]) -> pd.DataFrame:
     corrected[family] = holm(table.loc[family, "p"].to_numpy())
     table["p_corrected"] = corrected
     decisive = np.where(family, corrected, table["p"])
-    table["significant"] = (decisive < ALPHA) & (table["same_sign"] == table["seeds"])
-    for column in ("value_a", "value_b", "difference", "ci_low", "ci_high", "p", "p_corrected", "p_equivalent"):
+    floor = table["noise_floor"] = table["task"].map(lineup.meta.get("noise_floor") or {}).astype(float)
+    above_noise = ~(table["difference"].abs() <= floor)
+    table["significant"] = (decisive < ALPHA) & (table["same_sign"] == table["seeds"]) & above_noise
+    for column in (
+        *("value_a", "value_b", "difference", "ci_low", "ci_high"),
+        *("p", "p_corrected", "p_equivalent", "noise_floor"),
+    ):
         table[column] = rounded(table[column].to_numpy(np.float64))
     place = {(pair.a, pair.b): index for index, pair in enumerate(wanted)}
     keys = zip(table.pop("_a"), table.pop("_b"), strict=True)
@@ -172,14 +179,15 @@ def paired(
         difference = points_a.mean(1) - points_b.mean(1)
     used, inverse = np.unique(np.concatenate([a, b]), return_inverse=True)
     draws = measure.replicates.mean(used.tolist(), seeds)
+    units = measure.units(seeds)
     low, high, p, p_equivalent = (np.full(len(a), np.nan) for _ in range(4))
     for start in range(0, len(a), 64):
         part = slice(start, start + 64)
         with np.errstate(invalid="ignore"):
             gap = draws[inverse[: len(a)][part]] - draws[inverse[len(a) :][part]]
-        low[part], high[part] = interval(gap)
-        p[part] = two_sided_p(gap)
-        p_equivalent[part] = equivalence_p(gap, margin) if measure.grid.kind == "rate" else np.nan
+        low[part], high[part] = interval(gap, units=units)
+        p[part] = two_sided_p(gap, units)
+        p_equivalent[part] = equivalence_p(gap, margin, units) if measure.grid.kind == "rate" else np.nan
     if _exact(measure, seeds):
         right = measure.grid.seeds[seeds[0]].value_NM
         first, second = right[:, a], right[:, b]

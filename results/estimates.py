@@ -6,6 +6,7 @@ Legend: M models, S seeds, K columns.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -69,18 +70,25 @@ class Measure:
         """Items a seed (the smallest number, where seeds differ)."""
         return min((len(seed.unit_N) for seed in self.grid.seeds if len(seed.unit_N)), default=0)
 
+    def units(self, seeds: Sequence[int]) -> int | None:
+        """What the bootstrap of one seed draws from: its number of items or clusters. None for several seeds."""
+        return len(self.grid.seeds[seeds[0]].units) if len(seeds) == 1 else None
+
     def scored_seeds(self, *models: int) -> tuple[int, ...]:
         """Places of the seeds for which all these models have a score."""
         return tuple(place for place, seed in enumerate(self.grid.seeds) if seed.scored_M[list(models)].all())
 
     @cached_property
     def seed_intervals(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(standard error, lower, upper), each (M, S): Wilson for right-or-wrong items, else the bootstrap's."""
+        """(standard error, lower, upper), each (M, S): Wilson for right-or-wrong items, else the bootstrap's.
+
+        The bootstrap's are expanded for the number of units (`bootstrap.interval`).
+        """
         if not self.grid.binary:
             draws = self.replicates.draws_MSB
-            shape = self.point_MS.shape
-            low, high = interval(draws.reshape(-1, draws.shape[-1]))
-            return draws.std(axis=2, ddof=1), low.reshape(shape), high.reshape(shape)
+            bounds = [interval(draws[:, place], units=self.units((place,))) for place in range(draws.shape[1])]
+            low, high = (np.stack(side, axis=1) for side in zip(*bounds, strict=True))
+            return draws.std(axis=2, ddof=1), low, high
         error, low, high = (np.full(self.point_MS.shape, np.nan) for _ in range(3))
         for place, seed in enumerate(self.grid.seeds):
             if not seed.units:

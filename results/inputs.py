@@ -31,7 +31,7 @@ class Study:
             ``forgets`` {name: {"target", "forget"}}; ``expert_task`` {expert: task}; ``models`` (labels in the
             order of rows); ``baseline``; ``provenance``. Optional: ``threshold`` {"kind": "quantile" | "value",
             "value": x}, ``harm_threshold``, ``utility_margin``, ``schedule`` {"learn": …, "forget": …} (the
-            LATA schedule that claims are decided by).
+            LATA schedule that claims are decided by), ``noise_floor`` {task: x} (`noise.primary_floors`).
     """
 
     scores: pd.DataFrame

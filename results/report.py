@@ -143,6 +143,16 @@ def _methods(analysis: Analysis) -> str:
             "Not finite, or a perplexity over ten times that of the model before merging: marked, never averaged in.",
         ),
     ]
+    floors = analysis.meta.get("noise_floor") or {}
+    if floors:
+        moved = ", ".join(f"{task} {float(floor):.2g}" for task, floor in floors.items())
+        rows.append(
+            (
+                "Noise floor",
+                f"Repeating an evaluation with another batch size moves scores by {moved}; a difference that is no "
+                "larger is not called significant.",
+            )
+        )
     body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
     return f'<h2 id="method">How to read this</h2><dl>{body}</dl>'
 

@@ -1,11 +1,12 @@
 """Runs model-written programs so that they can harm nothing: in another process, isolated, under limits.
 
 Each batch gets one short-lived Python process without site packages, with an empty environment and an empty
-working folder. It isolates itself once and forks one child a program (``supervisor.py``). Levels, the best
-that works is taken:
+working folder. It isolates itself once and forks one child a program (``supervisor.py``). The best of these
+levels that works is taken; ``README.md`` has a table of what each contains, and a test holds it to that:
 
-- ``namespaces`` (Linux): own network, process, IPC, mount and user namespaces, a read-only file system with
-  Python's library only, and the filter of the next level.
+- ``bubblewrap`` (Linux with ``bwrap``): own network, process, IPC, mount and user namespaces, a read-only file
+  system with Python's library only, an empty private /tmp, and the filter of the level ``seccomp``.
+- ``namespaces`` (Linux): the same without the tool, where the kernel lets everybody make namespaces.
 - ``landlock`` (Linux 5.13 and later): the filter, and Landlock, so that no file but Python's library can be read.
 - ``seccomp`` (Linux on x86-64 or ARM64): a filter of system calls that leaves reading files, memory and time:
   no sockets, processes, signals, or writing. Files that the user may read can be read, the caller's
@@ -13,9 +14,9 @@ that works is taken:
 - ``sandbox-exec`` (macOS): a profile that denies network and writing; limits against the rest.
 - ``limits``: resource limits alone, only when asked for. Sockets, files and signals are not contained.
 
-Processor time, wall time, memory, file size and open files are limited at every level. What no level
-prevents is a program that forges its own success: as in HumanEval's reference, it shares a process with its
-test.
+Processor time, wall time, memory, file size, open files and the length of a report are limited at every level.
+What no level prevents is a program that forges its own success: as in HumanEval's reference, it shares a process
+with its test.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 LEVELS = {
+    "bubblewrap": "bwrap: own namespaces, a read-only file system, a private /tmp, filtered system calls",
     "namespaces": "own namespaces, a read-only file system with Python's library only, filtered system calls",
     "landlock": "filtered system calls: no network, processes, signals or writing; Python's library can be read",
     "seccomp": "filtered system calls: no network, processes, signals or writing; readable files can be read",
@@ -46,6 +48,9 @@ MEMORY_BYTES = 512 * 2**20
 
 #: The hash seed is fixed, so that a program that iterates over a set ends the same way every time.
 ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+
+#: A machine that is slow for the moment must not look like one without a sandbox.
+_PROBE_S = 60.0
 
 _PROFILE = (
     "(version 1)(allow default)(deny network*)(deny file-write*)"
@@ -82,8 +87,9 @@ def level(allow_weaker: bool = False) -> str:
         raise ValueError("generated code cannot be run here: it needs Linux or macOS. Leave humaneval out.")
     if found == "limits" and not allow_weaker:
         raise ValueError(
-            "no sandbox works here for generated code (no namespaces, Landlock, seccomp or sandbox-exec). "
-            "Leave humaneval out of eval.tasks, or accept resource limits alone with eval.allow_weaker_sandbox=true."
+            "no sandbox works here for generated code (no bwrap, namespaces, Landlock, seccomp or sandbox-exec). "
+            "Install bubblewrap, leave humaneval out of eval.tasks, or accept resource limits alone with "
+            "eval.allow_weaker_sandbox=true."
         )
     return found
 
@@ -103,6 +109,7 @@ def run_programs(
     programs: Sequence[str],
     *,
     timeout_s: float = TIMEOUT_S,
+    wall_s: float | None = None,
     memory_bytes: int = MEMORY_BYTES,
     workers: int | None = None,
     allow_weaker: bool = False,
@@ -112,7 +119,8 @@ def run_programs(
 
     Args:
         programs: Python sources; one passes if it runs to its end without an exception.
-        timeout_s: processor seconds of one program; twice as many on the clock, so that a busy machine does
+        timeout_s: processor seconds of one program, rounded up to whole ones.
+        wall_s: seconds of one program on the clock; by default twice ``timeout_s``, so that a busy machine does
             not fail programs.
         memory_bytes: address space of one program.
         workers: programs at a time; by default the processor's cores.
@@ -128,7 +136,7 @@ def run_programs(
     job = {
         "programs": list(programs),
         "timeout_s": timeout_s,
-        "wall_s": 2 * timeout_s,
+        "wall_s": 2 * timeout_s if wall_s is None else wall_s,
         "memory_bytes": memory_bytes,
         "workers": workers or os.cpu_count() or 1,
     }
@@ -150,7 +158,9 @@ def _batch(name: str, job: dict[str, Any]) -> dict[int, Outcome]:
         if status == "refused":
             raise RuntimeError(f"the sandbox ({name}) could not confine a program: {reason}")
         outcomes[index] = Outcome(status, reason)
-    if process.returncode > 0 or (process.returncode == 0 and len(outcomes) < len(job["programs"])):
+    # bwrap reports a signal as a shell does, by a code above 128.
+    failed = 0 < process.returncode <= (128 if name == "bubblewrap" else 255)
+    if failed or (process.returncode == 0 and len(outcomes) < len(job["programs"])):
         detail = (process.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise RuntimeError(f"the sandbox ({name}) ended with code {process.returncode}: {detail}")
     return outcomes
@@ -163,7 +173,7 @@ def _strongest() -> str | None:
         return None
     for name in LEVELS:
         try:
-            if run_programs(["import typing, json"], force_level=name)[0].passed:
+            if run_programs(["import typing, json"], force_level=name, timeout_s=_PROBE_S)[0].passed:
                 return name
         except (RuntimeError, OSError):
             continue
@@ -172,21 +182,29 @@ def _strongest() -> str | None:
 
 def _supervise(name: str, job: dict[str, Any]) -> subprocess.CompletedProcess[bytes]:
     """Run the supervisor on ``job`` in an empty folder of its own."""
+    here = str(Path(__file__).resolve().parent)
     prefix: list[str] = []
-    if name == "sandbox-exec":
+    python, modules = sys.executable, here
+    if name == "bubblewrap":
+        from eval.sandbox import bubblewrap
+
+        (prefix, python), modules = bubblewrap.command(here), bubblewrap.INSIDE
+    elif name == "sandbox-exec":
         tool = shutil.which("sandbox-exec")
         if sys.platform != "darwin" or tool is None:
             raise OSError("sandbox-exec is macOS only")
         prefix = [tool, "-p", _PROFILE]
-    here = Path(__file__).resolve().parent
     patience = 60 + len(job["programs"]) * (job["wall_s"] + 1)
     with tempfile.TemporaryDirectory(prefix="sandbox-") as root:
-        return subprocess.run(
-            [*prefix, sys.executable, "-s", "-S", "-B", "-c", _BOOT, str(here)],
-            input=json.dumps({**job, "level": name, "root": root, "caller": os.getpid()}).encode(),
-            env=ENVIRONMENT,
-            cwd=root,
-            capture_output=True,
-            timeout=patience,
-            check=False,
-        )
+        try:
+            return subprocess.run(
+                [*prefix, python, "-s", "-S", "-B", "-c", _BOOT, modules],
+                input=json.dumps({**job, "level": name, "root": root, "caller": os.getpid()}).encode(),
+                env=ENVIRONMENT,
+                cwd=root,
+                capture_output=True,
+                timeout=patience,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"the sandbox ({name}) did not end within {patience:.0f} seconds") from error

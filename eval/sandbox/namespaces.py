@@ -58,6 +58,8 @@ def enter(root: str, folders: list[str]) -> None:
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):  # what killed the inner process is what the caller must see
+            os.kill(os.getpid(), os.WTERMSIG(status))
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     die_with_parent()
     _private_root(root, folders)
@@ -87,9 +89,9 @@ def _readable_to_others(path: str) -> bool:
     return True
 
 
-def python_folders() -> list[str]:
-    """What Python needs to import the standard library: its own folders and the system's shared libraries."""
-    wanted = [*sys.path, f"{sys.base_prefix}/lib", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"]
+def python_folders(own: list[str]) -> list[str]:
+    """What Python needs to import the standard library: its ``own`` folders and the system's shared libraries."""
+    wanted = [*own, f"{sys.base_prefix}/lib", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"]
     folders: list[str] = []
     for folder in sorted({os.path.abspath(path) for path in wanted if path and os.path.isdir(path)}):
         if not any(folder.startswith(f"{outer}/") for outer in folders):

@@ -157,11 +157,11 @@ def isolate(job: dict[str, Any]) -> None:
 
     job.update(die_with_parent=die_with_parent, drop_privileges=drop_privileges)
     die_with_parent()
-    if os.getppid() != job["caller"]:
+    if job["level"] != "bubblewrap" and os.getppid() != job["caller"]:  # bubblewrap is told to see to this itself
         sys.exit("the caller has ended")
     if job["level"] != "limits":
         job["filter"] = Filter()
-    folders = [folder for folder in python_folders() if folder != job["here"]]
+    folders = python_folders([path for path in sys.path if path != job["here"]])
     if job["level"] == "namespaces":
         enter(job["root"], folders)
     elif job["level"] == "landlock":

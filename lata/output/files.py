@@ -40,7 +40,7 @@ def explained(purpose: str, folder: Path, needed: Callable[[], int]) -> Iterator
     Args:
         purpose: what was being done; the line begins with it.
         folder: where; it need not exist.
-        needed: bytes that are still to be written there.
+        needed: bytes of weights that are still to be written there.
 
     Raises:
         ValueError: in place of every OSError.
@@ -53,7 +53,8 @@ def explained(purpose: str, folder: Path, needed: Callable[[], int]) -> Iterator
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             place = next(parent for parent in (folder, *folder.parents) if parent.exists())
             free = shutil.disk_usage(place).free
-            reason = f"the disk is full: {needed():,} bytes are still to be written, {free:,} are free"
+            weights = f"{missing:,} bytes of weights are still to be written, " if (missing := needed()) else ""
+            reason = f"the disk is full: {weights}{free:,} bytes are free"
             advice = f"make room or {advice}"
         elif error.errno == errno.EFBIG:
             reason = "a file would be too large for this file system or for the limit of this process"

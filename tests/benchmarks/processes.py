@@ -124,7 +124,7 @@ def forget(files: Iterable[Path]) -> None:
 def read(files: Iterable[Path]) -> int:
     """Read the files with two threads and return their bytes; afterwards the page cache holds what it can."""
     parts = [(path, start) for path in files for start in range(0, path.stat().st_size, _READ)]
-    descriptors = {path: os.open(path, os.O_RDONLY) for path, _ in parts}
+    descriptors = {path: os.open(path, os.O_RDONLY) for path in {path for path, _ in parts}}
     total = [0, 0]
 
     def work(index: int) -> None:

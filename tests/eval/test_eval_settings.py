@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eval.settings import EvalSettings, task_fingerprint
+from eval.fingerprint import task_fingerprint
+from eval.judge_settings import JudgeSettings
+from eval.settings import EvalSettings
 
 
 @pytest.mark.parametrize(
@@ -21,16 +24,33 @@ from eval.settings import EvalSettings, task_fingerprint
         ({"tasks": ()}, r"eval\.tasks is empty"),
         ({"tasks": ("gsm8k", "gsm8k")}, r"names a task twice"),
         ({"split": "tst"}, r"eval\.split: unknown value 'tst'; did you mean test"),
-        ({"source": "hub"}, r"eval\.source: unknown value 'hub'"),
+        ({"source": "hubb"}, r"eval\.source: unknown value 'hubb'; did you mean hub"),
         ({"dtype": "float23"}, r"eval\.dtype: unknown value 'float23'; did you mean float32"),
-        ({"backend": "vllm"}, r"eval\.backend"),
-        ({"chat_template": "on"}, r"eval\.chat_template"),
+        ({"backend": "vlm"}, r"eval\.backend: unknown value 'vlm'; did you mean vllm"),
+        ({"chat_template": "yes"}, r"eval\.chat_template: unknown value 'yes'; Choose from: off, on, auto"),
         ({"batch_size": 0}, r"eval\.batch_size must be a whole number of at least 1, not 0"),
         ({"batch_size": True}, r"eval\.batch_size must be a whole number"),
         ({"threads": 1.5}, r"eval\.threads must be a whole number"),
         ({"limit": -3}, r"eval\.limit must be a whole number"),
         ({"num_fewshot": 5}, r"eval\.num_fewshot = 5: the miniature tasks have no shots"),
+        ({"num_fewshot": -1, "source": "local"}, r"eval\.num_fewshot must be a whole number of at least 0"),
         ({"data_dir": None}, r"eval\.data_dir is not set"),
+        ({"data_dir": None, "source": "local"}, r"eval\.data_dir is not set: eval\.source=local needs the folder"),
+        (
+            {"data_dir": None, "source": "hub"},
+            r"refusal has no data set there; .*refusal_test\.jsonl",
+        ),
+        ({"split": "dev", "source": "local"}, r"HumanEval has a test split only; leave humaneval out of eval\.tasks"),
+        ({"samples": 0}, r"eval\.samples must be a whole number of at least 1"),
+        ({"temperature": 0.0}, r"eval\.temperature must be a number over 0, not 0\.0; eval\.samples=1 is greedy"),
+        ({"temperature": float("nan")}, r"eval\.temperature must be a number over 0"),
+        ({"k": ()}, r"eval\.k is empty"),
+        ({"k": (10,), "samples": 5}, r"pass@10 needs eval\.samples of at least 10, not 5"),
+        ({"k": (3,), "samples": 5}, r"eval\.k: unknown value 3; .*Choose from: 1, 2, 5, 10"),
+        ({"k": (1, 1)}, r"eval\.k names a number twice"),
+        ({"seed": -1}, r"eval\.seed must be a whole number of at least 0"),
+        ({"tensor_parallel": 0}, r"eval\.tensor_parallel must be a whole number of at least 1"),
+        ({"gpu_memory": 1.5}, r"eval\.gpu_memory must be over 0 and at most 1, not 1\.5"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_key_and_value(wrong: dict[str, Any], message: str) -> None:
@@ -53,7 +73,10 @@ def test_the_fingerprint_follows_the_content_of_the_data_not_their_place(data_di
 
 @pytest.mark.parametrize(
     "change",
-    [{"limit": 3}, {"batch_size": 8}, {"split": "dev"}, {"threads": 2}, {"dtype": "bfloat16"}, {"tasks": ("gsm8k",)}],
+    [
+        *({"limit": 3}, {"batch_size": 8}, {"split": "dev"}, {"threads": 2}, {"dtype": "bfloat16"}),
+        *({"tasks": ("gsm8k",)}, {"chat_template": "auto"}, {"backend": "vllm"}, {"samples": 5}),
+    ],
 )
 def test_the_fingerprint_moves_with_every_setting_that_decides_answers(
     data_dir: Path, change: dict[str, Any]
@@ -63,9 +86,32 @@ def test_the_fingerprint_moves_with_every_setting_that_decides_answers(
     )
 
 
-def test_the_fingerprint_ignores_what_is_only_allowed(data_dir: Path) -> None:
-    allowed = EvalSettings(data_dir=data_dir, allow_weaker_sandbox=True)
-    assert task_fingerprint(allowed) == task_fingerprint(EvalSettings(data_dir=data_dir))
+@pytest.mark.parametrize(
+    "change",
+    [{"allow_weaker_sandbox": True}, {"temperature": 0.2}, {"seed": 1}, {"tensor_parallel": 2}, {"num_fewshot": 0}],
+)
+def test_the_fingerprint_ignores_what_is_only_allowed_or_does_nothing(data_dir: Path, change: dict[str, Any]) -> None:
+    plain = EvalSettings(data_dir=data_dir)
+    assert task_fingerprint(replace(plain, **change)) == task_fingerprint(plain)
+
+
+def test_what_decides_together_with_another_setting_moves_the_fingerprint(data_dir: Path) -> None:
+    sampled = EvalSettings(data_dir=data_dir, samples=5)
+    for change in ({"temperature": 0.2}, {"seed": 1}, {"k": (1, 5)}):
+        assert task_fingerprint(replace(sampled, **change)) != task_fingerprint(sampled)
+    engine = EvalSettings(data_dir=data_dir, backend="vllm")
+    assert task_fingerprint(replace(engine, tensor_parallel=2)) != task_fingerprint(engine)
+    text_only = EvalSettings(data_dir=data_dir, tasks=("wikitext",))
+    assert task_fingerprint(replace(text_only, samples=5)) == task_fingerprint(text_only)
+
+
+def test_a_judge_moves_the_fingerprint_by_what_decides_its_grades(data_dir: Path) -> None:
+    judge = JudgeSettings(base_url="http://localhost:1/v1", model="a")
+    judged = EvalSettings(data_dir=data_dir, judge=judge)
+    assert task_fingerprint(judged) != task_fingerprint(replace(judged, judge=None))
+    assert task_fingerprint(judged) != task_fingerprint(replace(judged, judge=replace(judge, model="b")))
+    faster = replace(judge, requests_per_minute=600.0, cache=data_dir)
+    assert task_fingerprint(judged) == task_fingerprint(replace(judged, judge=faster))
 
 
 def test_the_fingerprint_of_missing_data_names_the_file(tmp_path: Path) -> None:

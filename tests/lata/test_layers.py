@@ -17,6 +17,9 @@ from lata.layers import block_of, layer_map, layers_in_order, module_of
         ("model.embed_tokens.weight", None),
         ("lm_head.weight", None),
         ("model.norm.weight", None),
+        ("model.language_model.layers.4.mlp.up_proj.weight", 4),
+        ("model.vision_tower.vision_model.encoder.layers.4.mlp.fc1.weight", None),
+        ("visual.blocks.4.attn.qkv.weight", None),
     ],
 )
 def test_a_parameter_belongs_to_the_block_its_name_counts(name: str, block: int | None) -> None:

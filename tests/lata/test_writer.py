@@ -354,7 +354,9 @@ def test_a_disk_without_room_is_noticed_at_once_and_left_clean(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    message = r"the disk is full: [\d,]+ bytes are still to be written, [\d,]+ are free; make room or choose"
+    message = (
+        r"the disk is full: [\d,]+ bytes of weights are still to be written, [\d,]+ bytes are free; make room or"
+    )
     with pytest.raises(ValueError, match=message):
         Output(tmp_path / "out", shards, "k")
     assert not list(tmp_path.iterdir())

@@ -147,3 +147,34 @@ def test_hierarchical_interval_is_too_narrow_for_three_seeds_and_sound_for_many(
     share = seed_weights(seeds, replicates)
     low, high = interval(draws[:, :, 0] @ share)
     assert least <= np.mean((low <= 0) & (high >= 0)) <= most
+
+
+def test_an_expanded_interval_of_a_normal_mean_is_students_t_interval() -> None:
+    values = np.random.default_rng(12).normal(size=(1, 9))
+    error = values.std() / np.sqrt(9)  # the bootstrap's own, with n and not n − 1
+    draws = values.mean() + error * stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000)[None, :]
+    low, high = interval(draws, units=9)
+    theirs = stats.ttest_1samp(values[0], 0).confidence_interval()
+    assert (low[0], high[0]) == (pytest.approx(theirs.low, rel=1e-3), pytest.approx(theirs.high, rel=1e-3))
+    shifted = draws - low[0]  # the interval now begins at 0, where p is 0.05
+    assert two_sided_p(shifted, units=9)[0] == pytest.approx(0.05, abs=1e-4)
+    assert two_sided_p(draws, units=9)[0] == pytest.approx(stats.ttest_1samp(values[0], 0).pvalue, rel=1e-2)
+
+
+def test_expanded_p_values_agree_with_expanded_intervals() -> None:
+    draws = np.random.default_rng(13).normal(size=(1, 20_000)) + np.linspace(0, 4, 41)[:, None]
+    low, _ = interval(draws, units=15)
+    assert ((two_sided_p(draws, units=15) < 0.05) == (low > 0)).all()
+    low, high = interval(draws, level=0.90, units=15)
+    inside = (low > -4) & (high < 4)
+    assert inside.any()
+    assert ((equivalence_p(draws, 4.0, units=15) < 0.05) == inside).all()
+    assert two_sided_p(np.zeros((1, 100)), units=15)[0] == 1.0
+
+
+def test_equivalence_equals_schuirmanns_two_t_tests_for_a_normal_mean() -> None:
+    values = np.random.default_rng(14).normal(0.1, 1, size=25)
+    draws = values.mean() + values.std() / 5 * stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000)[None, :]
+    upper = stats.ttest_1samp(values, 0.6, alternative="less").pvalue
+    lower = stats.ttest_1samp(values, -0.6, alternative="greater").pvalue
+    assert equivalence_p(draws, 0.6, units=25)[0] == pytest.approx(max(upper, lower), rel=1e-2)

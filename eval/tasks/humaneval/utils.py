@@ -1,4 +1,9 @@
-"""HumanEval with its programs in our sandbox, all of a model's in one batch."""
+"""HumanEval with its programs in our sandbox, all of a model's in one batch.
+
+``metadata`` with ``samples`` over 1 asks for that many sampled programs a problem instead of one greedy program, at
+``temperature``, and for ``pass@k`` of every ``k``. Nucleus sampling with p = 0.95 as in Chen et al., arXiv
+2107.03374, and no cut at the most likely tokens (transformers would keep 50 by default).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,9 @@ from typing import Any
 
 from eval.sandbox import Outcome, run_programs
 from eval.stock import StockTask
+
+TEMPERATURE = 0.8
+TOP_P = 0.95
 
 
 class Checked(str):
@@ -48,6 +56,25 @@ def pass_at_k(references: list[str], predictions: list[list[Checked]], k: list[i
 
 class HumanEval(StockTask):
     """The stock task, except that the programs run in the sandbox once, after the filter."""
+
+    def adjusted(self, config: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+        """Sampling, if the metadata ask for it."""
+        config = super().adjusted(config, metadata)
+        samples = int(metadata.get("samples", 1))
+        if samples == 1:
+            return config
+        sampling = {
+            "do_sample": True,
+            "temperature": float(metadata.get("temperature", TEMPERATURE)),
+            "top_p": TOP_P,
+            "top_k": 0,
+        }
+        return {
+            **config,
+            "repeats": samples,
+            "generation_kwargs": {**config["generation_kwargs"], **sampling},
+            "metric_list": [{**metric, "k": list(metadata.get("k", [1]))} for metric in config["metric_list"]],
+        }
 
     def apply_filters(self) -> Any:
         """Filter the answers, run every program with its tests, and keep the outcome with the program."""

@@ -1,0 +1,85 @@
+"""The fingerprint of an evaluation: a hash of everything but the weights that decides its answers.
+
+Nothing heavy is imported: a run that finds all its scores in the store needs no more than this. The one exception is
+``eval.source=hub``, whose documents are read through ``datasets``: only their content says which they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from eval.settings import TASK_FOLDER, EvalSettings
+from eval.sources import content
+
+#: Settings that say where to run or what is allowed, not what comes out. The data count by content instead.
+NOT_DECIDING = ("data_dir", "allow_weaker_sandbox")
+
+#: What decides answers only together with another setting.
+SAMPLING_KEYS = ("samples", "temperature", "k", "seed")
+VLLM_KEYS = ("tensor_parallel", "gpu_memory")
+
+
+def task_fingerprint(settings: EvalSettings) -> str:
+    """A hash of everything but the weights that decides the answers and their scores.
+
+    It covers the task folders, this package's code, the documents, the settings that matter, and the versions
+    of Python, torch, transformers and lm-eval (whose stock YAML files the tasks start from).
+
+    Returns:
+        sha256, 64 hexadecimal digits.
+
+    Raises:
+        ValueError: a data file is missing, or the hub cannot be reached.
+    """
+    digest = hashlib.sha256()
+
+    def add(name: str, content: bytes) -> None:
+        for part in (name.encode(), content):
+            digest.update(len(part).to_bytes(8, "big") + part)
+
+    package = Path(__file__).parent
+    files = [path for path in package.rglob("*.py") if "tasks" not in path.relative_to(package).parts]
+    for task in settings.tasks:
+        files += [path for path in (TASK_FOLDER / task).rglob("*") if path.suffix in (".py", ".yaml")]
+    for path in sorted(files):
+        add(path.relative_to(package).as_posix(), path.read_bytes())
+    for task in settings.tasks:
+        for name, document in content(task, settings.source, settings.data_dir, settings.split, settings.shots):
+            add(name, document)
+    add("settings", json.dumps(_deciding(settings), sort_keys=True).encode())
+    add("versions", json.dumps(versions(settings.backend), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _deciding(settings: EvalSettings) -> dict[str, Any]:
+    """The settings that decide answers, without those that do nothing beside the others."""
+    ignored = {*NOT_DECIDING, "judge"}
+    if settings.samples == 1 or "humaneval" not in settings.tasks:
+        ignored.update(SAMPLING_KEYS)
+    if settings.backend != "vllm":
+        ignored.update(VLLM_KEYS)
+    deciding = {key: value for key, value in asdict(settings).items() if key not in ignored}
+    deciding["num_fewshot"] = settings.shots if "gsm8k" in settings.tasks else 0
+    if settings.judge is not None and "refusal" in settings.tasks:
+        deciding["judge"] = settings.judge.deciding()
+    return deciding
+
+
+def versions(backend: str = "hf") -> dict[str, Any]:
+    """Versions of what computes answers, read without importing it."""
+    names = ("torch", "transformers", "lm_eval", *(("vllm",) if backend == "vllm" else ()))
+    packages = {name: _version(name) for name in names}
+    return {**packages, "python": ".".join(platform.python_version_tuple()[:2])}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,123 @@
+"""The tasks on vLLM: the same prompts, windows, stops and cut answers as `eval.model` asks of transformers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import postprocess_generated_text
+
+from eval.batching import Window, rolling_windows, scored_documents
+from eval.model import Asked, Requests, prompt_tokens
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+    from eval.vllm import Engine
+
+# What vLLM's ``SamplingParams`` takes besides length, stops and seed.
+_SAMPLING = {"temperature", "top_p", "top_k", "min_p"}
+
+
+class EngineLM(TemplateLM):
+    """An open engine, as lm-eval sees it."""
+
+    def __init__(self, engine: Engine, requests: Requests, seed: int = 0) -> None:
+        """Args: seed: of sampled answers; each request has its own stream, whatever the batch."""
+        super().__init__()
+        self.engine, self.shared, self.tokenizer, self.seed = engine, requests, requests.tokenizer, seed
+        self.max_length, self.batch_size, self.max_gen_toks = engine.max_length, engine.batch_size, 256
+
+    @property
+    def eot_token_id(self) -> int:
+        """The end of a text."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands before a document's first token."""
+        begin = self.tokenizer.bos_token_id
+        return self.eot_token_id if begin is None else int(begin)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """As lm-eval writes it into names of files."""
+        return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Turns of a conversation as one prompt."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat_history,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        )
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        """Token ids, remembered; None adds what the tokenizer adds by itself where it is not there yet."""
+        if add_special_tokens is None:
+            return prompt_tokens(self, string)
+        key = (string, add_special_tokens)
+        if key not in self.shared.encoded:
+            self.shared.encoded[key] = self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
+        return self.shared.encoded[key]
+
+    def tok_decode(self, tokens: int | list[int], skip_special_tokens: bool = True) -> str:
+        """The text of tokens."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=skip_special_tokens))
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The answer to each request, cut at its first stop string.
+
+        Raises:
+            ValueError: no room for a prompt in the model's context, or an argument that is unknown here.
+        """
+        prompts, options, stops = [], [], []
+        for index, request in enumerate(requests):
+            context, arguments = request.args
+            asked = Asked.of(self, arguments)
+            if unknown := asked.sampling.keys() - _SAMPLING - {"do_sample"}:
+                raise ValueError(f"eval.backend=vllm has no generation_kwargs {', '.join(sorted(unknown))}")
+            chosen = {key: value for key, value in asked.sampling.items() if key in _SAMPLING}
+            options.append({**chosen, "max_tokens": asked.max_new, "stop": asked.stops, "seed": self.seed + index})
+            prompts.append(prompt_tokens(self, context)[-asked.room :])
+            stops.append(asked.stops)
+        outputs = self.engine.run(prompts, options)
+        texts = [self.tok_decode(list(output.outputs[0].token_ids)) for output in outputs]
+        return [postprocess_generated_text(text, stop, None) for text, stop in zip(texts, stops, strict=True)]
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """log P of each document in nats, in the windows of `eval.batching`."""
+        documents = [
+            rolling_windows(
+                self.tok_encode(r.args[0], add_special_tokens=False), self.prefix_token_id, self.max_length
+            )
+            for r in requests
+        ]
+        return scored_documents(
+            documents, sum(map(len, documents)) or 1, lambda w: [value for value, _ in self._score(w)]
+        )
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        fed = self.max_length + 1  # the last token is scored, not fed
+        cut = [(context[-max(1, fed - len(target)) :], target[-fed + 1 :]) for _, context, target in requests]
+        return self._score(cut)
+
+    def _score(self, windows: Sequence[Window]) -> list[tuple[float, bool]]:
+        """(log P(targets | context) in nats, whether the targets are the greedy choice) for each window."""
+        rows = [context + target for context, target in windows]
+        option = {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": 1, "detokenize": False}
+        found = []
+        for row, (context, _), output in zip(rows, windows, self.engine.run(rows, [option] * len(rows)), strict=True):
+            places = range(len(context), len(row))
+            tables = [output.prompt_logprobs[place] for place in places]
+            values = [float(table[row[place]].logprob) for place, table in zip(places, tables, strict=True)]
+            best = [max(float(entry.logprob) for entry in table.values()) for table in tables]
+            found.append((math.fsum(values), values == best))
+        return found

@@ -1,0 +1,144 @@
+"""Scores of a causal language model: ``python -m experiments.evaluate model=DIR_OR_ID eval=paper``.
+
+Prints the scores with their intervals and writes ``scores.csv``, ``scores.parquet``, ``items.parquet``,
+``answers.jsonl`` and ``provenance.json``. What was scored before, with the same weights, tokenizer, tasks, documents
+and settings, comes from the cache. ``--help`` lists the keys.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from eval.harness import task_fingerprint
+from eval.settings import EvalSettings
+from experiments import provenance
+from experiments.cli import Door, run
+from experiments.config import eval_settings
+from experiments.evaluate_config import EvaluateConfig, EvaluatePlan, evaluate_plan, register_schemas
+from experiments.mini.family import MiniFamily, find_device
+from experiments.scored import CODE, Scored, find
+from experiments.store import Store, key_of
+
+#: Steps of the store: scores, and the batch size that a device had room for where it was asked for more.
+STEP, FITTING = "scores", "batch_size"
+
+
+class Keys:
+    """Keys of evaluations of one model: everything that decides its scores.
+
+    Attributes:
+        weights: digest of the weights.
+    """
+
+    def __init__(self, scored: Scored) -> None:
+        self.weights, self._reads = scored.digest, scored.reads
+        self._fingerprints: dict[EvalSettings, str] = {}
+
+    def of(self, settings: EvalSettings) -> str:
+        """The key of these scores."""
+        fingerprint = self.fingerprint(settings)
+        return key_of(step=STEP, code=CODE, weights=self.weights, reads=self._reads, fingerprint=fingerprint)
+
+    def fingerprint(self, settings: EvalSettings) -> str:
+        """Of everything but the model, remembered: it can mean to read documents from the hub."""
+        if settings not in self._fingerprints:
+            self._fingerprints[settings] = task_fingerprint(settings)
+        return self._fingerprints[settings]
+
+
+def evaluate(plan: EvaluatePlan) -> None:
+    """Score the model, or find its scores, and say what they are."""
+    asked = _settings(plan)
+    _check_writable(plan.cache)
+    watch = provenance.Stopwatch()
+    with watch.stage("find model"):
+        scored = find(plan.config.model, plan.config.tokenizer)
+        keys = Keys(scored)
+    store = Store(plan.cache / "store")
+    used, key = asked, keys.of(asked)
+    if (fitting := store.get(FITTING, key)) is not None:
+        used = replace(asked, batch_size=json.loads(fitting["batch_size.json"]))
+        key = keys.of(used)
+    files = store.get(STEP, key)
+    computed = files is None
+    if files is None:
+        with watch.stage("evaluate"):
+            files, batch_size = _scores(scored, used)
+        if batch_size != used.batch_size:
+            used = replace(used, batch_size=batch_size)
+            store.put(FITTING, keys.of(asked), {"batch_size.json": json.dumps(batch_size).encode()})
+            key = keys.of(used)
+        store.put(STEP, key, files)
+
+    from experiments.score_files import table, write
+
+    out = Path(plan.config.out or f"runs/evaluate/{plan.name}-{key[:8]}").expanduser()
+    record = {
+        "run_key": key,
+        "model": scored.public_name,
+        "weights_digest": keys.weights,
+        "settings": {name: value for name, value in asdict(used).items() if name not in ("data_dir", "judge")},
+        "evaluation_fingerprint": keys.fingerprint(used),
+        **provenance.environment(),
+        "command": shlex.join(["python", "-m", "experiments.evaluate", f"model={scored.public_name}", *_words()]),
+        "seconds": watch.seconds,
+        "computed": computed,
+        "warnings": json.loads(files["warnings.json"]),
+    }
+    frame = write(out, plan.name, keys.weights, files, record)
+    print(table(frame))
+    for line in record["warnings"]:
+        print(f"warning: {line}", file=sys.stderr)
+    print(f"{'scored' if computed else 'found in the cache'}; written to {out}", file=sys.stderr)
+
+
+def _settings(plan: EvaluatePlan) -> EvalSettings:
+    """The evaluation, with the places that depend on this machine."""
+    config = plan.config.eval
+    device = find_device(config.device)
+    if device.startswith("cuda") and find_device("auto") != "cuda":
+        raise ValueError(f"eval.device={device}: there is no GPU that this PyTorch can use; choose eval.device=auto")
+    own = {"data_dir": MiniFamily(cache=plan.cache).data_dir()} if config.reads_family_data else {}
+    return eval_settings(config, device=device, judge_cache=plan.cache / "judge", **own)
+
+
+def _check_writable(cache: Path) -> None:
+    """ValueError where scores could not be kept, before there are any."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"cache={cache} cannot be written: {error.strerror}; set LATA_CACHE to another folder"
+        ) from error
+
+
+def _scores(scored: Scored, settings: EvalSettings) -> tuple[dict[str, bytes], int]:
+    """Files of the store, and the batch size that the device had room for."""
+    # Read once, when a math library is loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    from eval.batching import evaluate_fitting
+    from eval.harness import Evaluator
+    from experiments.worker import files_of
+
+    tokenizer = scored.tokenizer()
+    evaluator = Evaluator(settings, tokenizer)
+    result, batch_size = evaluate_fitting(evaluator, scored.model(settings, tokenizer))
+    return files_of(result), batch_size
+
+
+def _words() -> list[str]:
+    """The command line without what says where."""
+    places = ("model=", "tokenizer=", "out=", "cache=", "eval.data_dir=", "eval.judge.cache=")
+    return [word for word in sys.argv[1:] if not word.startswith(places)]
+
+
+if __name__ == "__main__":
+    run(Door("evaluate", EvaluateConfig, register_schemas, evaluate_plan), evaluate)

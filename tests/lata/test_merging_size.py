@@ -1,0 +1,70 @@
+"""Properties of merges that only show on checkpoints of some size: memory, and being killed at random moments."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.merge_family import make_family
+from tests.benchmarks.processes import measure
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+
+
+def command(family: dict[str, Path], output: Path, *arguments: str) -> list[str]:
+    experts = f"family.experts={{math: {family['math']}, code: {family['code']}}}"
+    sources = [f"family.pre={family['pre']}", f"family.base={family['base']}", experts]
+    return [sys.executable, "-m", "experiments.merge", *sources, f"output={output}", *arguments]
+
+
+def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
+    peaks = {}
+    for parameters in (2e7, 2e8):
+        family = make_family(tmp_path / str(parameters), parameters)
+        for method in ("method=ties", "method=lata_linear"):
+            output = tmp_path / f"{parameters}-{method}"
+            peaks[parameters, method] = measure(command(family, output, method), output, ROOT).peak_bytes
+    assert max(peaks.values()) < 2**30, peaks
+    for method in ("method=ties", "method=lata_linear"):
+        assert peaks[2e8, method] < peaks[2e7, method] + 100 * 2**20, peaks
+
+
+def test_a_merge_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    family = make_family(tmp_path / "family", 5e7)
+    environment = {**os.environ, "LATA_CACHE": str(tmp_path / "cache")}
+    arguments = ("method=ties", "shard_bytes=20000000")
+    begun = time.monotonic()
+    subprocess.run(command(family, tmp_path / "whole", *arguments), cwd=ROOT, env=environment, check=True)
+    took = time.monotonic() - begun
+    output = tmp_path / "killed"
+    moments = random.Random(0)
+    kills = 0
+    while kills < 20:
+        child = subprocess.Popen(
+            command(family, output, *arguments), cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+        )
+        try:
+            child.wait(moments.uniform(0.2, 1.0) * took)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            kills += 1
+            continue
+        # It came to its end, from what earlier ones had left: compare, and begin once more.
+        assert child.returncode == 0
+        for path in (tmp_path / "whole").iterdir():
+            assert path.read_bytes() == (output / path.name).read_bytes(), path.name
+            (output / path.name).unlink()
+    subprocess.run(command(family, output, *arguments), cwd=ROOT, env=environment, check=True)
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (output / path.name).read_bytes(), path.name
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
