@@ -275,12 +275,15 @@ class Stream:
         """
         work = _Work(spans, visit, self._progress)
         if self._tasks is None:
-            states = [work.go_on(self._scratch[0], state())]
-        else:
-            threads = min(self.threads, max(1, len(spans)))
-            futures = [self._tasks.submit(work.go_on, self._scratch[i], state()) for i in range(threads)]
-            states = [future.result() for future in futures]
-        return work.results(), states
+            return work.results([work.go_on(self._scratch[0], state())])
+        threads = min(self.threads, max(1, len(spans)))
+        futures = [self._tasks.submit(work.go_on, self._scratch[i], state()) for i in range(threads)]
+        try:
+            return work.results([future.result() for future in futures])
+        except BaseException:
+            # Ctrl-C comes to this thread alone.
+            work.stop()
+            raise
 
     def close(self) -> None:
         """End the threads."""
@@ -313,15 +316,19 @@ class _Work(Generic[State, Result]):
             try:
                 result = self._visit(self._spans[index], scratch, state)
             except BaseException:
-                self._stopped = True
+                self.stop()
                 raise
             with self._lock:
                 self._results[index] = result
                 if self._progress is not None:
                     self._progress(sum(piece.count for piece in self._spans[index]))
 
-    def results(self) -> list[Result]:
-        return [self._results[index] for index in range(len(self._spans))]
+    def stop(self) -> None:
+        """Let no thread take another span."""
+        self._stopped = True
+
+    def results(self, states: list[State]) -> tuple[list[Result], list[State]]:
+        return [self._results[index] for index in range(len(self._spans))], states
 
 
 class Inspector:
@@ -334,6 +341,7 @@ class Inspector:
     def __init__(self, sources: Mapping[str, Checkpoint]) -> None:
         self._sources = {role: s for role, s in sources.items() if role != "start" or s is not sources.get("pre")}
         self._known: dict[str, dict[str, str]] = {role: {} for role in self._sources}
+        self._seen: set[tuple[str, str]] = set()
         self._parts: dict[tuple[str, str], dict[int, bytes]] = {}
         self._missing: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
@@ -350,10 +358,10 @@ class Inspector:
 
     def wants(self, role: str, name: str) -> bool:
         """Whether this tensor was not looked at in whole yet."""
-        return role in self._known and name not in self._known[role]
+        return role in self._known and (role, name) not in self._seen
 
     def assume(self, role: str, digests: Mapping[str, str]) -> None:
-        """Take over digests of tensors that were looked at before."""
+        """Take over digests that are known from before; whether values are finite is looked at all the same."""
         self._known[role].update(digests)
 
     def look(self, role: str, block: Block, raw: Raw) -> None:
@@ -366,7 +374,8 @@ class Inspector:
         info = source.tensors[block.name]
         if not is_finite(raw, info.dtype):
             raise ValueError(f"{source.label}: {block.name} holds values that are not finite; mend the checkpoint")
-        digests = b"" if source.identity is None else chunk_digests(raw, ITEM_SIZE[info.dtype])
+        digesting = source.identity is not None and block.name not in self._known[role]
+        digests = chunk_digests(raw, ITEM_SIZE[info.dtype]) if digesting else b""
         with self._lock:
             parts = self._parts.get(key)
             if parts is None or block.start in parts:
@@ -374,7 +383,9 @@ class Inspector:
             parts[block.start] = digests
             self._missing[key] = self._missing.get(key, info.count) - raw.size // ITEM_SIZE[info.dtype]
             if self._missing[key] == 0:
-                self._known[role][block.name] = tensor_digest(b"".join(parts[start] for start in sorted(parts)))
+                self._seen.add(key)
+                if digesting:
+                    self._known[role][block.name] = tensor_digest(b"".join(parts[start] for start in sorted(parts)))
                 del self._parts[key], self._missing[key]
 
     def complete(self, role: str) -> dict[str, str]:

@@ -39,7 +39,11 @@ def test_a_part_imports_only_the_parts_below_it(part: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["experiments.config", "experiments.cli", "experiments.pipeline", "experiments.mini.family", "eval.harness"],
+    [
+        *("experiments.config", "experiments.cli", "experiments.pipeline", "experiments.mini.family"),
+        *("experiments.merge", "experiments.merge_config", "experiments.analyze", "experiments.evaluate"),
+        *("eval.harness", "lata", "lata.merging"),
+    ],
 )
 def test_the_doors_import_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'transformers', 'lm_eval', 'datasets', 'matplotlib', 'wandb', 'scipy', 'pandas'}"

@@ -9,6 +9,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 from experiments.config import CONF, register_schemas, study
+from experiments.evaluate_config import evaluate_plan
+from experiments.evaluate_config import register_schemas as register_evaluate_schemas
 from experiments.merge_config import merge_plan
 from experiments.merge_config import register_schemas as register_merge_schemas
 from lata.methods import methods
@@ -41,6 +43,18 @@ def test_every_row_of_the_merge_table_composes() -> None:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             made = merge_plan(compose("merge", overrides=[*sources, *shlex.split(row)]))
         assert made.request.tasks in (("code", "math"), ("math",))
+
+
+def test_every_row_of_the_scoring_table_composes() -> None:
+    table = README.split("## Score any model")[1].split("| you want | add |")[1].split("\n\n")[0]
+    rows = [re.findall(r"`([^`]+)`", line)[-1] for line in table.splitlines()[2:]]
+    assert len(rows) >= 8
+    register_evaluate_schemas()
+    for row in rows:
+        words = shlex.split(row)
+        given = [] if any(word.startswith("model=") for word in words) else ["model=DIR"]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            evaluate_plan(compose("evaluate", overrides=[*given, *words]))
 
 
 def test_the_merge_command_composes() -> None:

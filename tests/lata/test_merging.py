@@ -190,6 +190,41 @@ def test_an_input_that_is_not_finite_is_named_and_nothing_is_left(
     assert {path.name for path in tmp_path.iterdir()} == {role}
 
 
+def test_an_input_that_is_not_finite_is_refused_even_if_its_digest_is_remembered(
+    models: Models, tmp_path: Path
+) -> None:
+    from lata.checkpoints import open_checkpoint
+    from lata.checkpoints.digests import digest
+
+    tensors = {name: tensor.clone() for name, tensor in models.tensors["math"].items()}
+    tensors["model.norm.weight"][2] = float("inf")
+    folder = write(tmp_path / "math", tensors)
+    with open_checkpoint(folder) as checkpoint:
+        digest(checkpoint)
+    with pytest.raises(ValueError, match=r"experts\.math: model\.norm\.weight holds values that are not finite"):
+        lata.merge(models.folder / "pre", {"math": folder}, output=tmp_path / "out")
+
+
+def test_an_interrupt_ends_a_pass_soon(models: Models) -> None:
+    from lata.checkpoints import open_checkpoint
+    from lata.stream import Stream
+
+    with open_checkpoint(models.folder / "pre") as pre:
+        stream = Stream({"pre": pre, "start": pre}, list(pre.tensors), threads=2)
+        spans = [stream.pieces("model.norm.weight")] * 10_000
+        visited: list[int] = []
+
+        def visit(span: list, scratch: object, state: None) -> None:
+            visited.append(len(span))
+            if len(visited) == 3:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            stream.run(spans, visit, lambda: None)
+        stream.close()
+    assert len(visited) < 100
+
+
 def test_a_merge_that_is_not_finite_is_written_only_on_request(tmp_path: Path) -> None:
     for name, value in (("pre", 6e4), ("math", 6.5e4)):
         write(tmp_path / name, {"model.layers.0.w": torch.full((3,), value, dtype=torch.float16)})
