@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import sys
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from experiments.config import eval_settings
 from experiments.evaluate_config import EvaluateConfig, EvaluatePlan, evaluate_plan, register_schemas
 from experiments.mini.family import MiniFamily, find_device
 from experiments.scored import CODE, Scored, find
-from experiments.store import Store, key_of
+from experiments.store import Store, check_writable, key_of
 
 #: Steps of the store: scores, and the batch size that a device had room for where it was asked for more.
 STEP, FITTING = "scores", "batch_size"
@@ -55,7 +54,7 @@ class Keys:
 def evaluate(plan: EvaluatePlan) -> None:
     """Score the model, or find its scores, and say what they are."""
     asked = _settings(plan)
-    _check_writable(plan.cache)
+    check_writable("cache", plan.cache, "set LATA_CACHE to another folder")
     watch = provenance.Stopwatch()
     with watch.stage("find model"):
         scored = find(plan.config.model, plan.config.tokenizer)
@@ -84,6 +83,7 @@ def evaluate(plan: EvaluatePlan) -> None:
         "model": scored.public_name,
         "weights_digest": keys.weights,
         "settings": {name: value for name, value in asdict(used).items() if name not in ("data_dir", "judge")},
+        "judge": None if used.judge is None else used.judge.deciding(),
         "evaluation_fingerprint": keys.fingerprint(used),
         **provenance.environment(),
         "command": shlex.join(["python", "-m", "experiments.evaluate", f"model={scored.public_name}", *_words()]),
@@ -106,18 +106,6 @@ def _settings(plan: EvaluatePlan) -> EvalSettings:
         raise ValueError(f"eval.device={device}: there is no GPU that this PyTorch can use; choose eval.device=auto")
     own = {"data_dir": MiniFamily(cache=plan.cache).data_dir()} if config.reads_family_data else {}
     return eval_settings(config, device=device, judge_cache=plan.cache / "judge", **own)
-
-
-def _check_writable(cache: Path) -> None:
-    """ValueError where scores could not be kept, before there are any."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"cache={cache} cannot be written: {error.strerror}; set LATA_CACHE to another folder"
-        ) from error
 
 
 def _scores(scored: Scored, settings: EvalSettings) -> tuple[dict[str, bytes], int]:

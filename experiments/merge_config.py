@@ -125,7 +125,7 @@ def merge_plan(raw: DictConfig) -> MergePlan:
     sources = {"pre": config.family.pre, **{f"experts.{task}": experts[task] for task in tasks}}
     if config.family.base is not None:
         sources["base"] = config.family.base
-    if config.family.target is not None and config.mode == "forget":
+    if config.family.target is not None:
         sources["target"] = config.family.target
     request = Request(
         sources=sources,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from experiments import provenance
 from experiments.config import Config, LoggerKind, MethodChoice, StudyPlan, eval_settings, mini_family, plain
 from experiments.mini.family import MiniFamily, find_device
 from experiments.steps import Steps
-from experiments.store import key_of, write_atomic
+from experiments.store import check_writable, key_of, write_atomic
 from experiments.worker import Context, Job
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def run(plan: StudyPlan) -> Summary:
         ValueError: something is wrong with the configuration, the cache or the output folder.
     """
     watch = provenance.Stopwatch()
-    _check_writable(plan.out)
+    check_writable("out", plan.out, "choose another folder with out=…")
     families = {seed: mini_family(plan.config, plan.cache, seed) for seed in plan.seeds}
     settings = _settings(plan, next(iter(families.values())))
     with watch.stage("train family"):
@@ -160,18 +159,6 @@ def _settings(plan: StudyPlan, family: MiniFamily) -> EvalSettings:
         raise ValueError("eval.device=cuda: there is no GPU that this PyTorch can use; choose eval.device=auto")
     own = {"data_dir": family.data_dir()} if config.reads_family_data else {}
     return eval_settings(config, device=device, judge_cache=plan.cache / "judge", **own)
-
-
-def _check_writable(out: Path) -> None:
-    """ValueError where `out` cannot be written, before any work is done."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"out={out} cannot be written: {error.strerror}; choose another folder with out=…"
-        ) from error
 
 
 def _write_record(out: Path, record: dict[str, Any], files: Sequence[Path]) -> None:

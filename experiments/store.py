@@ -108,3 +108,13 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(key: str, folder: Path, advice: str) -> None:
+    """ValueError where the folder that a configuration names under `key` cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{key}={folder} cannot be written: {error.strerror}; {advice}") from error

@@ -395,6 +395,13 @@ def test_everything_that_is_wrong_is_reported_together(models: Models, tmp_path:
     assert any("40" in line and "20" in line and "experts.math" in line for line in lines), lines
 
 
+def test_a_target_without_forgetting_is_refused(models: Models, tmp_path: Path) -> None:
+    given = command(models, tmp_path / "out", "dry_run=true", f"family.target={models.folder / 'ua'}")
+    done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "mode=learn takes none" in done.stderr
+
+
 def test_the_door_prints_the_plan_and_stops_on_a_dry_run(models: Models, tmp_path: Path) -> None:
     done = subprocess.run(
         command(models, tmp_path / "out", "dry_run=true"), cwd=ROOT, capture_output=True, text=True, check=True
