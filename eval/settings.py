@@ -21,6 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "backend": ("hf", "vllm"),
     "chat_template": ("off", "on", "auto"),
 }
+DEVICE_MAPS = ("auto", "balanced", "sequential")
 TASK_FOLDER = Path(__file__).parent / "tasks"
 
 #: Shots of the stock ``gsm8k``.
@@ -63,6 +64,8 @@ class EvalSettings:
         judge: scores refusal's answers from 1 to 5 beside the rule; None leaves it to the rule.
         tensor_parallel: GPUs that vLLM spreads a model over.
         gpu_memory: share of each GPU's memory that vLLM takes, over 0 and at most 1.
+        device_map: how transformers spreads a model that one GPU cannot hold over all that it sees: ``auto``,
+            ``balanced`` or ``sequential``; None puts it on `device` whole.
     """
 
     tasks: tuple[str, ...] = TASKS
@@ -85,6 +88,7 @@ class EvalSettings:
     judge: JudgeSettings | None = None
     tensor_parallel: int = 1
     gpu_memory: float = 0.9
+    device_map: str | None = None
 
     def __post_init__(self) -> None:
         for key in ("tasks", "k"):
@@ -103,6 +107,8 @@ class EvalSettings:
             value = getattr(self, key)
             if not (value is None and key == "limit") and not (type(value) is int and value >= 1):
                 raise ValueError(f"eval.{key} must be a whole number of at least 1, not {value!r}.")
+        if self.device_map not in (None, *DEVICE_MAPS):
+            raise refuse("device_map", self.device_map, DEVICE_MAPS)
         self._check_data()
         self._check_shots()
         self._check_sampling()

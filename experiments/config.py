@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING as DATACLASS_MISSING
-from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -21,20 +21,25 @@ import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from eval.judge_settings import JudgeSettings
-from eval.settings import TASKS, EvalSettings
-from experiments.mini.family import MODELS, MiniFamily
-from lata.methods import Method, get, suggest
+from eval.settings import EvalSettings
+from experiments.family_config import (
+    FamilyConfig,
+    FamilyKind,
+    check_family,
+    experts_of,
+    known,
+    mini_family,
+    refuse_twice,
+)
+from lata.methods import Method, get
 from lata.methods import methods as lata_methods
 
 Schema = TypeVar("Schema")
 
+#: Beginnings of keys that a user names.
+FREE = ("family.expert_task.", "family.models.")
+
 CONF = Path(__file__).resolve().parent.parent / "conf"
-
-
-class FamilyKind(Enum):
-    """Where a family's models come from."""
-
-    mini = "mini"
 
 
 class EvalSource(Enum):
@@ -50,31 +55,6 @@ class LoggerKind(Enum):
 
     wandb = "wandb"
     none = "none"
-
-
-#: Every field of the training recipe; what decides it besides (seed, cache, device) has keys of its own.
-MiniRecipe = make_dataclass(
-    "MiniRecipe",
-    [
-        (option.name, get_type_hints(MiniFamily)[option.name], field(default=option.default))
-        for option in fields(MiniFamily)
-        if option.name not in ("seed", "cache", "device")
-    ],
-)
-
-
-@dataclass
-class FamilyConfig:
-    """Which models: names of experts and forgetting targets, and the task that scores each expert."""
-
-    name: str = MISSING
-    kind: FamilyKind = FamilyKind.mini
-    seed: int = 0
-    device: str = "auto"
-    experts: list[str] = field(default_factory=list)
-    targets: list[str] = field(default_factory=list)
-    expert_task: dict[str, str] = field(default_factory=dict)
-    recipe: MiniRecipe = field(default_factory=MiniRecipe)  # type: ignore[valid-type]
 
 
 #: The fields of `eval.judge_settings.JudgeSettings`; there is no judge where no endpoint is named.
@@ -106,6 +86,7 @@ class EvalConfig:
     backend: str = "hf"
     tensor_parallel: int = 1
     gpu_memory: float = 0.9
+    device_map: str | None = None
     chat_template: str = "off"
     samples: int = 1
     temperature: float = 0.8
@@ -156,6 +137,7 @@ class Config:
     utility_margin: float = 0.02
     seeds: list[int] | None = None
     workers: int | None = None
+    process: int = 0
     out: str = MISSING
     cache: str = MISSING
 
@@ -193,6 +175,8 @@ class StudyPlan:
         seeds: the seeds of the family and of the random methods.
         out: folder of the results.
         cache: folder of models and finished steps.
+        door: the command that runs it.
+        several: whether this is one of several processes that share the work; such a one writes no results.
     """
 
     config: Config
@@ -202,6 +186,8 @@ class StudyPlan:
     seeds: list[int]
     out: Path
     cache: Path
+    door: str = "reproduce"
+    several: bool = False
 
 
 def register_schemas() -> None:
@@ -212,59 +198,57 @@ def register_schemas() -> None:
 
 
 def study(raw: DictConfig) -> StudyPlan:
-    """Check a composed configuration and resolve its methods.
+    """Check a composed configuration and resolve its methods; ValueError as `study_plan`."""
+    return study_plan(checked_object(raw, Config, free=FREE))
+
+
+def study_plan(config: Config) -> StudyPlan:
+    """Resolve and check the names in a configuration.
 
     Raises:
         ValueError: something that no run could do: an unknown method or expert, no merges, λ that is not finite …
     """
-    config = checked_object(raw, Config, free=("family.expert_task.",))
     family = config.family
     if not math.isfinite(config.lam):
         raise ValueError(f"lam={config.lam} must be a finite number")
     if not config.merges:
         raise ValueError("merges=[] leaves nothing to do; give at least one, such as 'merges=[math+code]'")
-    trained = [name for name in MODELS if name not in ("base", "pre")]
-    for name in family.experts:
-        _known("family.experts", name, trained)
-    for name in family.targets:
-        _known("family.targets", name, trained)
-    for expert, task in family.expert_task.items():
-        _known("family.expert_task", expert, family.experts)
-        _known(f"family.expert_task.{expert}", task, list(TASKS))
-    merges = {label: _experts(label, family) for label in config.merges}
-    _refuse_twice("merges", config.merges)
+    check_family(family)
+    merges = {label: experts_of(label, family) for label in config.merges}
+    refuse_twice("merges", config.merges)
     by_content: dict[tuple[str, ...], str] = {}
     for label, experts in merges.items():
         same = by_content.setdefault(tuple(sorted(experts)), label)
         if same != label:
             raise ValueError(f"merges: {same!r} and {label!r} are the same")
     for job in config.forget:
-        _known("forget target", job.target, family.targets)
-        _known("forget expert", job.forget, family.experts)
-    _refuse_twice("forget", [f"{job.target}-{job.forget}" for job in config.forget])
+        known("forget target", job.target, family.targets)
+        known("forget expert", job.forget, family.experts)
+    refuse_twice("forget", [f"{job.target}-{job.forget}" for job in config.forget])
     methods = resolve_methods(config.methods)
     if not methods:
         raise ValueError(
             "methods=[] leaves nothing to compare; give at least one, such as 'methods=[ta, lata_linear]'"
         )
-    _known("baseline", config.baseline, list(lata_methods()))
+    known("baseline", config.baseline, list(lata_methods()))
     for key in ("harm_threshold", "utility_margin"):
         if not 0 <= (value := getattr(config, key)) <= 1:
             raise ValueError(f"{key}={value} must be a number from 0 to 1")
     for key in ("out", "cache"):
         if not getattr(config, key).strip():
             raise ValueError(f"{key} is empty; name a folder" + (" or unset LATA_CACHE" if key == "cache" else ""))
-    _known("eval.device", config.eval.device, ["auto", "cpu", "cuda"])
+    known("eval.device", config.eval.device, ["auto", "cpu", "cuda"])
     eval_settings(config.eval, **({"data_dir": Path()} if config.eval.reads_family_data else {}))
     seeds = config.seeds if config.seeds is not None else [family.seed]
     if not seeds:
         raise ValueError("seeds=[] leaves nothing to do; give at least one, such as 'seeds=[0]'")
-    _refuse_twice("seeds", seeds)
+    refuse_twice("seeds", seeds)
     if config.workers is not None and config.workers < 1:
         raise ValueError(f"workers={config.workers} must be at least 1")
     cache = Path(config.cache).expanduser()
-    for seed in seeds:
-        mini_family(config, cache, seed)
+    if family.kind is FamilyKind.mini:
+        for seed in seeds:
+            mini_family(family, cache, seed)
     return StudyPlan(
         config=config,
         merges=merges,
@@ -273,7 +257,16 @@ def study(raw: DictConfig) -> StudyPlan:
         seeds=list(seeds),
         out=Path(config.out).expanduser(),
         cache=cache,
+        several=_in_multirun(),
     )
+
+
+def _in_multirun() -> bool:
+    """Whether Hydra runs this as one job of several (``--multirun``)."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def checked_object(raw: DictConfig, schema: type[Schema], free: tuple[str, ...]) -> Schema:
@@ -304,7 +297,7 @@ def unknown_key(key: str, schema: type) -> str:
 def schema_keys(schema: type) -> list[str]:
     """Every dotted key of a configuration, and the groups that can be chosen."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra", "paths", "method"}
-    return sorted({*_dotted(OmegaConf.structured(schema)), *(groups if schema is Config else ())})
+    return sorted({*_dotted(OmegaConf.structured(schema)), *(groups if issubclass(schema, Config) else ())})
 
 
 def _dotted(node: DictConfig, prefix: str = "") -> set[str]:
@@ -345,11 +338,6 @@ def plain(config: Any) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def mini_family(config: Config, cache: Path, seed: int) -> MiniFamily:
-    """The family that a configuration describes; ValueError where a field of its recipe is out of range."""
-    return MiniFamily(seed=seed, cache=cache, device=config.family.device, **asdict(config.family.recipe))
-
-
 def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:
     """Turn ``[ta, {name: ties, density: 0.3}]`` into methods with all their parameters.
 
@@ -374,22 +362,3 @@ def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:
             choice = MethodChoice(method, parameters, f"{method.name}({choice.changed})")
         choices.append(choice)
     return choices
-
-
-def _experts(label: str, family: FamilyConfig) -> list[str]:
-    experts = [part.strip() for part in str(label).split("+")]
-    for expert in experts:
-        _known(f"merge {label!r}: expert", expert, family.experts)
-    _refuse_twice(f"merge {label!r}", experts)
-    return experts
-
-
-def _known(what: str, name: str, known: list[str]) -> None:
-    if name not in known:
-        raise ValueError(f"{what} {name!r} is not one of {', '.join(known)}{suggest(name, known)}")
-
-
-def _refuse_twice(what: str, values: Iterable[Any]) -> None:
-    twice = [str(value) for value, count in Counter(values).items() if count > 1]
-    if twice:
-        raise ValueError(f"{what}: {', '.join(twice)} stands twice")

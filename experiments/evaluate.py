@@ -85,7 +85,7 @@ def evaluate(plan: EvaluatePlan) -> None:
         "settings": {name: value for name, value in asdict(used).items() if name not in ("data_dir", "judge")},
         "judge": None if used.judge is None else used.judge.deciding(),
         "evaluation_fingerprint": keys.fingerprint(used),
-        **provenance.environment(),
+        **provenance.environment("evaluate"),
         "command": shlex.join(["python", "-m", "experiments.evaluate", f"model={scored.public_name}", *_words()]),
         "seconds": watch.seconds,
         "computed": computed,

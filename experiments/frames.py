@@ -5,31 +5,31 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
 from experiments.config import StudyPlan
+from experiments.jobs import AGAIN, DEVELOPMENT, STABILITY, TEST, Entry, Job
 from experiments.provenance import command
-from experiments.steps import Weights
-from experiments.worker import Job
+from experiments.steps import Files, Scoring, Weights
+from experiments.sweep_config import SweepPlan
 from lata import weighting
 from results.noise import noise_floor, primary_floors
 from results.study import Study
+from results.sweep import Sweep
 
-if TYPE_CHECKING:
-    from experiments.pipeline import Entry
+Evaluations = Mapping[Scoring, Files]
 
 
 def make_study(
     plan: StudyPlan,
     entries: Sequence[Entry],
     weights: Mapping[Job, Weights],
-    evaluations: Mapping[Job, Mapping[str, bytes]],
-    repeats: Mapping[Job, Mapping[str, bytes]],
+    evaluations: Evaluations,
     similarities: Mapping[int, Mapping[str, Any]],
     run_key: str,
 ) -> Study:
@@ -39,19 +39,56 @@ def make_study(
         plan: the study.
         entries: its rows.
         weights: what each row's weights are.
-        evaluations: job → files of the evaluation; a job whose weights are not finite has none.
-        repeats: some of the evaluations, made again with another batch size.
+        evaluations: those of the test split, and some that were made again; none where weights are not finite.
         similarities: seed → ``layers``, ``tasks``, ``values``.
         run_key: hash of everything that decides the study.
     """
-    scores, items = _scores_and_items(plan, entries, weights, evaluations)
-    similarity, layer_weights = _layers(plan, similarities)
+    scores, items = scores_and_items(plan, entries, weights, evaluations)
+    similarity, layer_weights = layers(plan, similarities)
+    meta = facts(plan, entries, evaluations, run_key)
+    return Study(scores=scores, items=items, similarity=similarity, weights=layer_weights, meta=meta)
+
+
+def make_sweep(
+    plan: SweepPlan,
+    rows: Mapping[Entry, Weights],
+    evaluations: Evaluations,
+    choices: Mapping[tuple[int, str, str], str],
+    similarities: Mapping[int, Mapping[str, Any]],
+    run_key: str,
+) -> Sweep:
+    """The same of a sweep.
+
+    Args:
+        plan: the sweep.
+        rows: its rows, and what each one's weights are.
+        evaluations: those of the test split and of the development split, and some that were made again.
+        choices: (seed, merge, label) → the point that was chosen.
+        similarities: seed → ``layers``, ``tasks``, ``values``.
+        run_key: hash of everything that decides the sweep.
+    """
+    weights = {entry.job: known for entry, known in rows.items()}
+    scores, items = scores_and_items(plan, rows, weights, evaluations, (TEST, DEVELOPMENT, STABILITY))
+    similarity, layer_weights = layers(plan, similarities)
+    selection = plan.sweep.selection.value
+    chosen = [(seed, "learn", merge, label, selection, point) for (seed, merge, label), point in choices.items()]
+    meta = facts(plan, list(rows), evaluations, run_key) | {
+        "selection": selection,
+        "development": list(plan.development),
+        "lambdas": list(dict.fromkeys(entry.point for entry in rows if entry.point)),
+    }
+    columns = ["seed", "kind", "merge", "label", "selection", "point"]
+    return Sweep(scores, items, pd.DataFrame(chosen, columns=columns), similarity, layer_weights, meta)
+
+
+def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, run_key: str) -> dict[str, Any]:
+    """What tables and claims need to know of a study beside its numbers; see `results.inputs.Study`."""
     config = plan.config
     meta: dict[str, Any] = {
         "experiment": config.name,
         "family": config.family.name,
         "title": config.title,
-        "command": command(),
+        "command": command(plan.door),
         "run_key": run_key,
         "seeds": plan.seeds,
         "lam": config.lam,
@@ -66,38 +103,42 @@ def make_study(
         "baseline": config.baseline,
         "harm_threshold": config.harm_threshold,
         "utility_margin": config.utility_margin,
-        "noise_floor": _noise(evaluations, repeats),
+        "noise_floor": _noise(evaluations),
     }
     if (threshold := _threshold(plan)) is not None:
         kind = "value" if threshold["quantile"] is None else "quantile"
         meta["threshold"] = {"kind": kind, "value": threshold["threshold" if kind == "value" else "quantile"]}
-    return Study(scores=scores, items=items, similarity=similarity, weights=layer_weights, meta=meta)
+    return meta
 
 
-def _noise(
-    evaluations: Mapping[Job, Mapping[str, bytes]], repeats: Mapping[Job, Mapping[str, bytes]]
-) -> dict[str, float]:
+def _noise(evaluations: Evaluations) -> dict[str, float]:
     """Task → the most that its score moved when a model was evaluated again."""
     found: dict[str, float] = {}
-    for job, files in repeats.items():
-        pair = [pd.read_parquet(io.BytesIO(f["items.parquet"])) for f in (evaluations[job], files)]
+    for (job, name), files in evaluations.items():
+        if name != AGAIN:
+            continue
+        pair = [pd.read_parquet(io.BytesIO(f["items.parquet"])) for f in (evaluations[job, TEST], files)]
         for task, floor in primary_floors(noise_floor(pair)).items():
             found[task] = max(found.get(task, 0.0), floor)
     return found
 
 
-def _scores_and_items(
+def scores_and_items(
     plan: StudyPlan,
-    entries: Sequence[Entry],
+    entries: Iterable[Entry],
     weights: Mapping[Job, Weights],
-    evaluations: Mapping[Job, Mapping[str, bytes]],
+    evaluations: Evaluations,
+    names: Sequence[str] = (TEST,),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    read_scores = {job: json.loads(files["scores.json"]) for job, files in evaluations.items()}
+    """A row for every score, and for every item, of some evaluations.
+
+    Weights that are not finite were not evaluated: their rows of the test split stand in the table without a value.
+    """
     rows: list[dict[str, Any]] = []
     items: list[pd.DataFrame] = []
     for entry in entries:
-        facts = weights[entry.job]
-        names = {
+        known = weights[entry.job]
+        named = {
             "experiment": plan.config.name,
             "family": plan.config.family.name,
             "seed": entry.job.seed,
@@ -107,26 +148,25 @@ def _scores_and_items(
             "variant": entry.variant,
             "label": entry.label,
             "params": entry.params,
-            "lambda": plan.config.lam if entry.job.method else math.nan,
+            "lambda": abs(entry.job.lam) if entry.job.method and isinstance(entry.job.lam, float) else math.nan,
+            "point": entry.point,
         }
-        # Weights that are not finite were not evaluated: their rows stand in the table without a value.
-        own = read_scores.get(entry.job)
-        if own is None:
-            own = [{**score, "value": math.nan} for score in read_scores[Job(entry.job.seed, start="pre")]]
-        distance = facts.distance if entry.job.method or facts.distance > 0 else math.nan
-        rows += [
-            {**names, **score, "distance": distance, "unstable": not facts.finite, "weights_digest": facts.digest}
-            for score in own
-        ]
-        if entry.job in evaluations:
-            columns: dict[str, Any] = {key: names[key] for key in ("seed", "kind", "merge", "label")}
-            read = pd.read_parquet(io.BytesIO(evaluations[entry.job]["items.parquet"]))
-            items.append(read[list(ITEM_COLUMNS)].assign(**columns))
+        distance = known.distance if entry.job.method or known.distance > 0 else math.nan
+        made = {"distance": distance, "unstable": not known.finite, "weights_digest": known.digest}
+        for name in names:
+            if (files := evaluations.get((entry.job, name))) is not None:
+                rows += [{**named, **score, **made} for score in json.loads(files["scores.json"])]
+                columns: dict[str, Any] = {key: named[key] for key in ("seed", "kind", "merge", "label", "point")}
+                read = pd.read_parquet(io.BytesIO(files["items.parquet"]))
+                items.append(read[list(ITEM_COLUMNS)].assign(**columns))
+            elif name == TEST and not known.finite:
+                like = json.loads(evaluations[Job(entry.job.seed, start="pre"), TEST]["scores.json"])
+                rows += [{**named, **score, "value": math.nan, **made} for score in like]
     scores = pd.DataFrame(rows)
     return scores.reindex(columns=list(SCORE_COLUMNS)), pd.concat(items, ignore_index=True)
 
 
-def _layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Similarity by layer and task, and the weights that each schedule of the study makes of it."""
     threshold = _threshold(plan)
     schedules = dict(weighting.RANK_SCHEDULES)

@@ -5,110 +5,127 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.harness import EvalSettings
-from experiments import provenance
-from experiments.config import Config, LoggerKind, MethodChoice, StudyPlan, eval_settings, mini_family, plain
-from experiments.mini.family import MiniFamily, find_device
-from experiments.steps import Steps
+from experiments import families, provenance
+from experiments.config import Config, LoggerKind, MethodChoice, StudyPlan, eval_settings, plain
+from experiments.jobs import AGAIN, TEST, Context, Entry, Job
+from experiments.mini.family import find_device
+from experiments.steps import Steps, Weights
 from experiments.store import check_writable, key_of, write_atomic
-from experiments.worker import Context, Job
 
 if TYPE_CHECKING:
     from results.study import Summary
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One row of the study's tables: how it is named, and the job that makes it.
+class Prepared:
+    """A study that is ready to run.
 
     Attributes:
-        kind: ``model``, ``learn`` or ``forget``.
-        merge: ``ua+math``, or ``target_ua-ua`` for forgetting; empty for a model as it is.
-        label: the row's name: the model, or the method.
-        variant: of the method.
-        params: parameters that differ from the method's defaults.
-        job: what makes the weights.
+        steps: its cached steps.
+        watch: times of its stages.
     """
 
-    kind: str
-    merge: str
-    label: str
-    variant: str
-    params: str
-    job: Job
+    steps: Steps
+    watch: provenance.Stopwatch
+
+    def key(self, plan: StudyPlan) -> str:
+        """Hash of everything that decides the study."""
+        return key_of(
+            config=_without(plan.config, _NOT_DECIDING),
+            families=self.steps.digests,
+            fingerprints=self.steps.fingerprints,
+        )
+
+    def record(self, plan: StudyPlan, run_key: str, rows: Mapping[Entry, Weights]) -> dict[str, Any]:
+        """What ``provenance.json`` says."""
+        return {
+            "run_key": run_key,
+            "config": _without(plan.config, _PLACES),
+            **provenance.environment(plan.door),
+            "seeds": plan.seeds,
+            "family_digests": self.steps.digests,
+            "evaluation_fingerprints": self.steps.fingerprints,
+            # Seconds are of this run; what it found in the cache took none of them.
+            "seconds": self.watch.seconds,
+            "computed": dict(self.steps.computed),
+            "workers": self.steps.workers,
+            "device": self.steps.context.shared.device,
+            "rows": [{**asdict(entry), "point": entry.point, **asdict(facts)} for entry, facts in rows.items()],
+        }
 
 
-def run(plan: StudyPlan) -> Summary:
-    """Run a study and write its results to ``plan.out``.
+def run(plan: StudyPlan) -> Summary | None:
+    """Run a study and write its results to ``plan.out``; None where it is one of several processes and writes none.
 
     Raises:
         ValueError: something is wrong with the configuration, the cache or the output folder.
     """
-    watch = provenance.Stopwatch()
-    check_writable("out", plan.out, "choose another folder with out=…")
-    families = {seed: mini_family(plan.config, plan.cache, seed) for seed in plan.seeds}
-    settings = _settings(plan, next(iter(families.values())))
-    with watch.stage("train family"):
-        folders = {seed: family.ensure() for seed, family in families.items()}
-    steps = Steps(Context(folders, settings, plan.cache / "store"), plan.config.workers)
-    entries = list(_entries(plan))
-    try:
+    with prepared(plan) as study:
+        steps, watch = study.steps, study.watch
+        entries = list(_entries(plan))
         with watch.stage("merge"):
             weights = steps.merge(entry.job for entry in entries)
         with watch.stage("evaluate"):
-            evaluations = steps.evaluate(weights)
-        with watch.stage("evaluate again"):
-            repeats = steps.repeat({job: weights[job] for job in _repeated(plan, entries)})
+            wanted = [(entry.job, TEST) for entry in entries] + again(plan, entries, steps)
+            evaluations = steps.evaluate(wanted, weights)
         with watch.stage("similarity"):
-            similarities = steps.similarities(tuple(plan.config.family.experts))
-    finally:
-        steps.close()
+            similarities = steps.similarities(tuple(sorted(plan.config.family.experts)))
+    if plan.several:
+        return None
 
-    # Matrices here are small: a math library's idle threads would only spin. Read once, when numpy is loaded.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from experiments.frames import make_study
     from results.study import summarise
 
-    run_key = key_of(
-        config=_without(plan.config, _NOT_DECIDING),
-        families=steps.digests,
-        fingerprint=steps.fingerprint,
-    )
+    run_key = study.key(plan)
     with watch.stage("tables, figures, report"):
-        study = make_study(plan, entries, weights, evaluations, repeats, similarities, run_key)
-        summary = summarise(study, plan.out)
-    record = {
-        "run_key": run_key,
-        "config": _without(plan.config, _PLACES),
-        **provenance.environment(),
-        "seeds": plan.seeds,
-        "family_digests": steps.digests,
-        "evaluation_fingerprint": steps.fingerprint,
-        # Seconds are of this run; what it found in the cache took none of them.
-        "seconds": watch.seconds,
-        "computed": steps.computed,
-        "workers": steps.workers,
-        "device": settings.device,
-        "rows": [{**asdict(entry), **asdict(weights[entry.job])} for entry in entries],
-    }
-    _write_record(plan.out, record, summary.files)
+        frames = make_study(plan, entries, weights, evaluations, similarities, run_key)
+        summary = summarise(frames, plan.out)
+    record = study.record(plan, run_key, {entry: weights[entry.job] for entry in entries})
+    publish(plan.out, record, summary.files)
     if plan.config.logger.kind is LoggerKind.wandb:
         from experiments import tracking
 
-        tracking.log(plan, study, summary, record)
+        tracking.log(plan, frames, summary, record)
     return summary
+
+
+@contextlib.contextmanager
+def prepared(plan: StudyPlan, more: Mapping[str, dict[str, Any]] | None = None) -> Iterator[Prepared]:
+    """Train or find the families and open the steps; they are closed at the end.
+
+    Args:
+        plan: the study.
+        more: further evaluations: name → settings that differ from the test's.
+    """
+    watch = provenance.Stopwatch()
+    if not plan.several:
+        check_writable("out", plan.out, "choose another folder with out=…")
+    test = _settings(plan)
+    settings = {TEST: test, **{name: replace(test, **changes) for name, changes in (more or {}).items()}}
+    if test.batch_size > 1:
+        settings[AGAIN] = replace(test, batch_size=test.batch_size // 2)
+    with watch.stage("find or train models"):
+        sources = families.ensure(plan)
+    steps = Steps(Context(sources, settings, plan.cache / "store"), plan.config.workers)
+    try:
+        yield Prepared(steps, watch)
+    finally:
+        steps.close()
+        # Matrices of the results are small: a math library's idle threads would only spin. Read when numpy is loaded.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 #: Keys of the configuration that say where; what is published need not tell the names of somebody's folders.
 _PLACES = ("out", "cache")
 
 #: Keys of the configuration that say where and how fast, not what.
-_NOT_DECIDING = (*_PLACES, "logger", "workers")
+_NOT_DECIDING = (*_PLACES, "logger", "workers", "process")
 
 
 def _without(config: Config, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -123,27 +140,26 @@ def _entries(plan: StudyPlan) -> Iterator[Entry]:
     config = plan.config
     targets = dict.fromkeys(job.target for job in config.forget)
     for seed in plan.seeds:
-        for name in ("base", "pre", *config.family.experts, *targets):
-            yield Entry("model", "", name, "", "", Job(seed, start=name))
+        yield from models(seed, ("base", "pre", *config.family.experts, *targets))
         for label, experts in plan.merges.items():
             for choice in plan.methods:
-                yield _merge_entry(
+                yield merge_entry(
                     "learn", label, choice, Job(seed, "pre", experts=tuple(sorted(experts)), lam=config.lam)
                 )
         for forget in config.forget:
             for choice in plan.forget_methods:
                 job = Job(seed, forget.target, experts=(forget.forget,), lam=-config.lam)
-                yield _merge_entry("forget", f"{forget.target}-{forget.forget}", choice, job)
+                yield merge_entry("forget", f"{forget.target}-{forget.forget}", choice, job)
 
 
-def _repeated(plan: StudyPlan, entries: Sequence[Entry]) -> list[Job]:
-    """What is evaluated twice to see how much scores move by themselves: θ_pre and one merge of every seed."""
-    merged = next((entry for entry in entries if entry.kind == "learn" and entry.label == plan.config.baseline), None)
-    wanted = {("model", "", "pre"), *([(merged.kind, merged.merge, merged.label)] if merged else [])}
-    return [entry.job for entry in entries if (entry.kind, entry.merge, entry.label) in wanted]
+def models(seed: int, names: Sequence[str]) -> Iterator[Entry]:
+    """Rows of models as they are."""
+    for name in names:
+        yield Entry("model", "", name, "", "", Job(seed, start=name))
 
 
-def _merge_entry(kind: str, merge: str, choice: MethodChoice, job: Job) -> Entry:
+def merge_entry(kind: str, merge: str, choice: MethodChoice, job: Job) -> Entry:
+    """The row of a merge; `job` lacks nothing but the method."""
     method = choice.method
     variant = choice.parameters.get("variant", "control" if method.control else "default")
     parameters = tuple(sorted(choice.parameters.items()))
@@ -152,16 +168,28 @@ def _merge_entry(kind: str, merge: str, choice: MethodChoice, job: Job) -> Entry
     )
 
 
-def _settings(plan: StudyPlan, family: MiniFamily) -> EvalSettings:
+def again(plan: StudyPlan, entries: Sequence[Entry], steps: Steps) -> list[tuple[Job, str]]:
+    """What is evaluated twice to see how much scores move by themselves: θ_pre and one merge of every seed."""
+    if AGAIN not in steps.context.settings:
+        return []
+    merged = next((entry for entry in entries if entry.kind == "learn" and entry.label == plan.config.baseline), None)
+    wanted = {
+        ("model", "", "pre", ""),
+        *([(merged.kind, merged.merge, merged.label, merged.point)] if merged else []),
+    }
+    return [(e.job, AGAIN) for e in entries if (e.kind, e.merge, e.label, e.point) in wanted]
+
+
+def _settings(plan: StudyPlan) -> EvalSettings:
     config = plan.config.eval
     device = find_device(config.device)
     if device == "cuda" and find_device("auto") != "cuda":
         raise ValueError("eval.device=cuda: there is no GPU that this PyTorch can use; choose eval.device=auto")
-    own = {"data_dir": family.data_dir()} if config.reads_family_data else {}
+    own = {"data_dir": families.evaluation_data(plan)} if config.reads_family_data else {}
     return eval_settings(config, device=device, judge_cache=plan.cache / "judge", **own)
 
 
-def _write_record(out: Path, record: dict[str, Any], files: Sequence[Path]) -> None:
+def publish(out: Path, record: dict[str, Any], files: Sequence[Path]) -> None:
     """Write ``provenance.json`` with a digest of every file, and remove files of an earlier run that are no more."""
     target = out / "provenance.json"
     kept = {file.relative_to(out).as_posix() for file in files}

@@ -46,16 +46,18 @@ class Stopwatch:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - began, 3)
 
 
-def command() -> str:
+def command(door: str) -> str:
     """The command line of this run, without what decides only where and how fast it runs."""
-    words = [word for word in sys.argv[1:] if not word.startswith(("out=", "cache=", "logger", "workers="))]
-    return shlex.join(["python", "-m", "experiments.reproduce", *words])
+    words = [
+        word for word in sys.argv[1:] if not word.startswith(("out=", "cache=", "logger", "workers=", "process="))
+    ]
+    return shlex.join(["python", "-m", f"experiments.{door}", *words])
 
 
-def environment() -> dict[str, Any]:
+def environment(door: str = "reproduce") -> dict[str, Any]:
     """Code, versions and machine."""
     return {
-        "command": command(),
+        "command": command(door),
         "git": git_commit(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},

@@ -17,6 +17,8 @@ def reproduce(plan: StudyPlan) -> None:
     from experiments import pipeline
 
     summary = pipeline.run(plan)
+    if summary is None:
+        return
     print(summary.table)
     print(f"\n{textwrap.fill(summary.headline, 108)}")
     print(f"\nReport: {(plan.out / 'report.html').resolve()}")

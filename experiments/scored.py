@@ -88,7 +88,7 @@ class Scored:
 
             engine = Engine(folder, settings, tokenizer)
             if not plain:
-                engine.load(self._tensors(settings.dtype))
+                engine.load(self.tensors(settings.dtype))
             return engine
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
@@ -96,13 +96,15 @@ class Scored:
 
         logging.disable_progress_bar()
         options: dict[str, Any] = {"dtype": settings.dtype, "output_loading_info": True}
+        if settings.device_map is not None:
+            options["device_map"] = settings.device_map
         kind: Any = AutoModelForCausalLM
         try:
             if plain:
                 model, found = kind.from_pretrained(folder, **options)
             else:
                 config = AutoConfig.from_pretrained(folder)
-                tensors = dict(self._tensors(settings.dtype))
+                tensors = dict(self.tensors(settings.dtype))
                 config.get_text_config().vocab_size = _rows(tensors) or config.get_text_config().vocab_size
                 with torch.device("meta"):
                     kind = type(kind.from_config(config))
@@ -116,7 +118,7 @@ class Scored:
         loaded: PreTrainedModel = model.eval()
         return loaded
 
-    def _tensors(self, dtype: str) -> Iterator[tuple[str, torch.Tensor]]:
+    def tensors(self, dtype: str) -> Iterator[tuple[str, torch.Tensor]]:
         """All parameters; floats in `dtype`."""
         import numpy as np
         import torch

@@ -2,7 +2,9 @@
 
 Merging names weights by a digest; an evaluation is keyed by that digest and by everything else that decides the
 answers, so equal weights are evaluated once, whatever method made them. Processes are started when the first step
-is missing from the store; a study whose steps are all there starts none and imports no torch.
+is missing from the store; a study whose steps are all there starts none and imports no torch. Any number of runs, on
+any number of machines, can work on one study at a time: a task that another one has claimed is left to it, and taken
+over where that one died (`experiments.claims`).
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from multiprocessing import get_context
@@ -21,20 +25,30 @@ from typing import Any
 
 from tqdm import tqdm
 
-from eval.harness import task_fingerprint
+from eval.harness import EvalSettings, task_fingerprint
 from experiments import worker
+from experiments.claims import Claims
+from experiments.devices import gpus
+from experiments.jobs import Context, Job, Lam, Task
 from experiments.provenance import cores
+from experiments.scored import find
 from experiments.store import Store, code_version, key_of
-from experiments.worker import Context, Job
+from experiments.worker import Outcome
 from lata.methods import get
 
 #: More processes than this gain little on a family that fits a laptop, and each needs memory of its own.
 MOST_WORKERS = 8
 
+#: Seconds between two looks at a task that another process has.
+PATIENCE = 1.0
+
 #: The worker's own code decides results as well.
 _CODE = hashlib.sha256(Path(worker.__file__).read_bytes()).hexdigest()
 
 Digests = Mapping[int, Mapping[str, str]]
+#: One evaluation: a job, and a name in `Context.settings`.
+Scoring = tuple[Job, str]
+Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -57,17 +71,19 @@ class Steps:
 
     Args:
         context: families, evaluation settings and store.
-        workers: number of processes; None for one a core (one in all on a GPU).
+        workers: number of processes; None for one a core, or one a GPU.
     """
 
     def __init__(self, context: Context, workers: int | None = None) -> None:
         self.context = context
         self.store = Store(context.store)
-        on_gpu = context.settings.device != "cpu"
-        self.workers = workers or (1 if on_gpu else min(cores(), MOST_WORKERS))
+        self._claims = Claims(context.store)
+        on_gpu = context.shared.device != "cpu"
+        self._gpus = _groups(gpus(), context.shared) if on_gpu else []
+        self.workers = workers or (max(1, len(self._gpus)) if on_gpu else min(cores(), MOST_WORKERS))
         self._pool: ProcessPoolExecutor | None = None
         #: Step → how many of its jobs this run did itself; the rest came from the store.
-        self.computed = {"merge": 0, "evaluation": 0, "similarity": 0}
+        self.computed: Counter[str] = Counter(dict.fromkeys(worker.STEPS, 0))
 
     @cached_property
     def digests(self) -> Digests:
@@ -76,45 +92,62 @@ class Steps:
         from lata.checkpoints.digests import digest
 
         found: dict[int, dict[str, str]] = {}
-        for seed, folders in self.context.families.items():
+        for seed, models in self.context.families.items():
             found[seed] = {}
-            for name, folder in folders.items():
-                with open_checkpoint(folder) as checkpoint:
+            for name, source in models.items():
+                with open_checkpoint(source, name) as checkpoint:
                     found[seed][name] = digest(checkpoint)
         return found
 
     @cached_property
     def reads(self) -> dict[int, str]:
         """For each seed a digest of what an evaluation reads beside weights: configuration and tokenizer of θ_pre."""
-        return {seed: _digest_of_settings(folders["pre"]) for seed, folders in self.context.families.items()}
+        return {seed: find(models["pre"], None).reads for seed, models in self.context.families.items()}
 
     @cached_property
-    def fingerprint(self) -> str:
-        """What decides an evaluation's answers besides the weights."""
-        return task_fingerprint(self.context.settings)
+    def fingerprints(self) -> dict[str, str]:
+        """For each of the settings what decides an evaluation's answers besides the weights."""
+        return {name: task_fingerprint(settings) for name, settings in self.context.settings.items()}
 
     def merge(self, jobs: Iterable[Job]) -> dict[Job, Weights]:
         """Make every job's weights once and say what they are."""
-        found = self._done("merge", {job: self._merge_key(job) for job in jobs})
-        return {job: Weights(**json.loads(files["weights.json"])) for job, files in found.items()}
+        found = self._done("merge", [Task("merge", job, self._merge_key(job)) for job in dict.fromkeys(jobs)])
+        return {task.job: Weights(**json.loads(files["weights.json"])) for task, files in found.items()}
 
-    def evaluate(self, weights: Mapping[Job, Weights]) -> dict[Job, dict[str, bytes]]:
-        """Evaluate every job whose weights are finite; equal weights are evaluated once.
+    def evaluate(self, scorings: Iterable[Scoring], weights: Mapping[Job, Weights]) -> dict[Scoring, Files]:
+        """Evaluate jobs whose weights are finite; equal weights are evaluated once.
+
+        Args:
+            scorings: what is to be evaluated, and how.
+            weights: of every job in it.
 
         Returns:
-            Job → the evaluation's files: ``items.parquet``, ``scores.json``, ``answers.jsonl``.
+            The evaluations' files: ``items.parquet``, ``scores.json``, ``answers.jsonl``, ``warnings.json``.
         """
-        keys = {job: self._evaluation_key(job, facts.digest) for job, facts in weights.items() if facts.finite}
-        first = {key: job for job, key in reversed(keys.items())}
-        digests = {job: weights[job].digest for job in first.values()}
-        found = self._done("evaluation", {job: key for key, job in reversed(first.items())}, digests)
-        return {job: found[first[key]] for job, key in keys.items()}
+        tasks = {
+            (job, settings): Task(
+                "evaluation", job, self._evaluation_key(job, settings, facts.digest), settings, facts.digest
+            )
+            for job, settings in dict.fromkeys(scorings)
+            if (facts := weights[job]).finite
+        }
+        first = {task.key: task for task in reversed(tasks.values())}
+        found = self._done("evaluation", list(reversed(first.values())))
+        return {scoring: found[first[task.key]] for scoring, task in tasks.items()}
 
     def similarities(self, tasks: tuple[str, ...]) -> dict[int, dict[str, Any]]:
         """For each seed the similarity of every block and task (see `worker.similarity`)."""
-        jobs = {Job(seed, "pre", experts=tasks): seed for seed in self.context.families}
-        found = self._done("similarity", {job: self._merge_key(job) for job in jobs})
-        return {jobs[job]: json.loads(files["similarity.json"]) for job, files in found.items()}
+        jobs = [Job(seed, "pre", experts=tasks) for seed in self.context.families]
+        found = self._done("similarity", [Task("similarity", job, self._merge_key(job)) for job in jobs])
+        return {task.job.seed: json.loads(files["similarity.json"]) for task, files in found.items()}
+
+    def coefficients(self, jobs: Iterable[Job]) -> dict[Job, Lam]:
+        """MetaGPT's λ of each expert of every job, whose method says of which vectors (see `lata.metagpt`)."""
+        wanted = [Task("coefficients", job, self._merge_key(job)) for job in dict.fromkeys(jobs)]
+        found = self._done("coefficients", wanted)
+        return {
+            task.job: tuple(sorted(json.loads(files["coefficients.json"]).items())) for task, files in found.items()
+        }
 
     def close(self) -> None:
         """End the worker processes; what they have not begun is dropped."""
@@ -122,20 +155,9 @@ class Steps:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def repeat(self, weights: Mapping[Job, Weights]) -> dict[Job, dict[str, bytes]]:
-        """Evaluate jobs again with half the batch size, as `evaluate`; nothing where it is 1."""
-        half = self.context.settings.batch_size // 2
-        if not half:
-            return {}
-        found = self.evaluate({replace(job, batch_size=half): facts for job, facts in weights.items()})
-        return {replace(job, batch_size=0): files for job, files in found.items()}
-
-    def _evaluation_key(self, job: Job, digest: str) -> str:
+    def _evaluation_key(self, job: Job, settings: str, digest: str) -> str:
         """Key of everything that decides the answers of weights: config and tokenizer are those of θ_pre."""
-        settings = self.context.settings
-        fingerprint = (
-            task_fingerprint(replace(settings, batch_size=job.batch_size)) if job.batch_size else self.fingerprint
-        )
+        fingerprint = self.fingerprints[settings]
         return key_of(
             step="evaluation", code=_CODE, weights=digest, fingerprint=fingerprint, reads=self.reads[job.seed]
         )
@@ -156,42 +178,69 @@ class Steps:
             lam=job.lam,
         )
 
-    def _done(
-        self, step: str, keys: Mapping[Job, str], digests: Mapping[Job, str] | None = None
-    ) -> dict[Job, dict[str, bytes]]:
-        """The store's entries of `step`, after running what is missing; see `worker.run` for `digests`."""
-        found = {job: self.store.get(step, key) for job, key in keys.items()}
-        missing = [job for job, files in found.items() if files is None]
-        if missing:
-            pool = self._started_pool()
-            expected = digests or {}
-            futures = {pool.submit(worker.run, step, job, keys[job], expected.get(job)): job for job in missing}
-            for future in tqdm(as_completed(futures), desc=step, total=len(missing), unit="model", disable=None):
-                future.result()
-                job = futures[future]
-                found[job] = self.store.get(step, keys[job])
-                self.computed[step] += 1
-        return {job: _whole(files, step, keys[job]) for job, files in found.items()}
+    def _done(self, step: str, tasks: Sequence[Task]) -> dict[Task, Files]:
+        """The store's entries, after doing what is missing or waiting for the process that is at it."""
+        found = {task: self.store.get(step, task.key) for task in tasks}
+        waiting = [task for task, files in found.items() if files is None]
+        with tqdm(desc=step, total=len(waiting), unit="model", disable=None if waiting else True) as bar:
+            while waiting:
+                taken = []
+                for task, outcome in self._submitted(waiting):
+                    if outcome is Outcome.taken:
+                        taken.append(task)
+                        continue
+                    self.computed[step] += outcome is Outcome.done
+                    bar.update()
+                waiting = self._left_over(taken, bar)
+        return {task: files or self._read(step, task) for task, files in found.items()}
+
+    def _submitted(self, tasks: Sequence[Task]) -> Iterable[tuple[Task, Outcome]]:
+        pool = self._started_pool()
+        futures: dict[Future[Outcome], Task] = {pool.submit(worker.run, task): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+    def _left_over(self, taken: Sequence[Task], bar: Any) -> list[Task]:
+        """Wait for the tasks that other processes have; returns those of them that nobody has any longer."""
+        waiting = list(taken)
+        while waiting:
+            finished = [task for task in waiting if self.store.get(task.step, task.key) is not None]
+            bar.update(len(finished))
+            waiting = [task for task in waiting if task not in finished]
+            abandoned = [task for task in waiting if not self._claims.alive(task.step, task.key)]
+            if abandoned:
+                return waiting
+            if waiting:
+                time.sleep(PATIENCE)
+        return []
+
+    def _read(self, step: str, task: Task) -> Files:
+        files = self.store.get(step, task.key)
+        if files is None:
+            raise ValueError(
+                f"the {step} step {task.key[:16]} vanished from the cache while it was read; run the command again"
+            )
+        return files
 
     def _started_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # Set before the processes start: math libraries read it once, when they are loaded.
-            os.environ["OMP_NUM_THREADS"] = str(self.context.settings.threads)
+            os.environ["OMP_NUM_THREADS"] = str(self.context.shared.threads)
+            context = get_context("spawn")
+            devices = None
+            if len(self._gpus) > 1:
+                devices = context.SimpleQueue()
+                for place in range(self.workers):
+                    devices.put(self._gpus[place % len(self._gpus)])
             self._pool = ProcessPoolExecutor(
-                self.workers, mp_context=get_context("spawn"), initializer=worker.start, initargs=(self.context,)
+                self.workers, mp_context=context, initializer=worker.start, initargs=(self.context, devices)
             )
         return self._pool
 
 
-def _whole(files: dict[str, bytes] | None, step: str, key: str) -> dict[str, bytes]:
-    if files is None:
-        raise ValueError(
-            f"the {step} step {key[:16]} vanished from the cache while it was read; run the command again"
-        )
-    return files
-
-
-def _digest_of_settings(checkpoint: Path) -> str:
-    """sha256 over the JSON files of a checkpoint folder: configuration, generation settings, tokenizer."""
-    files = sorted(checkpoint.glob("*.json"))
-    return key_of(files={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files})
+def _groups(devices: Sequence[str], settings: EvalSettings) -> list[str]:
+    """The GPUs of each model, as ``CUDA_VISIBLE_DEVICES`` takes them; those that make no whole group stay idle."""
+    size = len(devices) if settings.device_map is not None else settings.tensor_parallel
+    if not devices:
+        return []
+    return [",".join(devices[start : start + size]) for start in range(0, len(devices) - size + 1, size)]

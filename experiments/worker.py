@@ -14,78 +14,60 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
+from enum import Enum
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.batching import evaluate_fitting
-from eval.harness import EvalSettings, Evaluation, Evaluator
+from eval.harness import Evaluation, Evaluator
 from eval.vllm import Engine
+from experiments.claims import Claims
+from experiments.jobs import Context, Job, Task
+from experiments.scored import Scored, find
 from experiments.store import Store
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from lata.memory import Family, Merged, TensorDict
+    from lata.hot import Hot
 
 
-@dataclass(frozen=True)
-class Job:
-    """One set of weights: a model of the family as it is, or a merge.
+class Outcome(Enum):
+    """What became of a task: done here, found in the store, or another process is at it."""
 
-    Attributes:
-        seed: which family, and the seed of random methods.
-        start: the model that is changed: ``pre`` for learning, a target for forgetting, or the model itself.
-        method: name of the method; empty for a model as it is.
-        experts: names of the experts that are merged in.
-        parameters: of the method.
-        lam: λ with its sign: negative to forget.
-        batch_size: of an evaluation that repeats another; 0 for the settings' own.
-    """
-
-    seed: int
-    start: str
-    method: str = ""
-    experts: tuple[str, ...] = ()
-    parameters: tuple[tuple[str, Any], ...] = ()
-    lam: float = 0.0
-    batch_size: int = 0
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every job of a study needs.
-
-    Attributes:
-        families: seed → model name → checkpoint folder.
-        settings: of the evaluation.
-        store: root folder of the store.
-    """
-
-    families: Mapping[int, Mapping[str, Path]]
-    settings: EvalSettings
-    store: Path
+    done = "done"
+    found = "found"
+    taken = "taken"
 
 
 _context: Context
 
 
-def start(context: Context) -> None:
-    """Set a worker process up; called once in each."""
+def start(context: Context, devices: SimpleQueue[str] | None = None) -> None:
+    """Set a worker process up; called once in each.
+
+    Args:
+        context: of the study.
+        devices: holds what ``CUDA_VISIBLE_DEVICES`` is to be, once for each worker; None leaves it as it is.
+    """
     global _context
     _context = context
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    if devices is not None:
+        # Before torch is imported: it reads this once.
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
     import torch
 
-    torch.set_num_threads(context.settings.threads)
+    torch.set_num_threads(context.shared.threads)
 
 
-def folder(seed: int, model: str) -> Path:
-    """Checkpoint folder of one model of one family."""
+def _source(seed: int, model: str) -> str:
+    """What finds one model of one family."""
     return _context.families[seed][model]
 
 
@@ -96,49 +78,78 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def run(step: str, job: Job, key: str, digest: str | None) -> None:
-    """Do one step for one job and put its files into the store under `key`.
+def run(task: Task) -> Outcome:
+    """Do one step for one job and put its files into the store, unless another process is at it.
 
     Raises:
-        ValueError: `digest` is given and the job's weights have another: the cache was made on another machine.
+        ValueError: the job's weights are not those that the task names: the cache was made on another machine.
     """
-    if digest is not None and _digest(weights(job)) != digest:
+    store = Store(_context.store)
+    claim = Claims(_context.store).take(task.step, task.key)
+    if claim is None:
+        return Outcome.taken
+    with claim:
+        # Whoever had the claim before may have finished since this process looked.
+        if store.get(task.step, task.key) is not None:
+            return Outcome.found
+        store.put(task.step, task.key, STEPS[task.step](task))
+        return Outcome.done
+
+
+def merge(task: Task) -> dict[str, bytes]:
+    """``weights.json``: digest of a job's weights, their distance to where they start, whether they are finite."""
+    job = task.job
+    if job.method:
+        facts = asdict(_hot(job).measure(_lam(job), digest=True))
+    else:
+        facts = _model_facts(_source(job.seed, job.start), _source(job.seed, "pre"))
+    return {"weights.json": json.dumps(facts).encode()}
+
+
+def similarity(task: Task) -> dict[str, bytes]:
+    """``similarity.json``: ``layers``, ``tasks`` and ``values`` (layers × tasks) of one family, by blocks."""
+    import lata
+
+    models = _context.families[task.job.seed]
+    experts = {name: models[name] for name in task.job.experts}
+    table = lata.similarity(models["base"], models["pre"], experts, threads=_context.shared.threads)
+    # JSON has no NaN; a layer without a cosine is null.
+    values = [[None if math.isnan(value) else value for value in row] for row in table.to_numpy().tolist()]
+    found = {"layers": list(table.index), "tasks": list(table.columns), "values": values}
+    return {"similarity.json": json.dumps(found).encode()}
+
+
+def coefficients(task: Task) -> dict[str, bytes]:
+    """``coefficients.json``: MetaGPT's λ of each expert, from the vectors of the job's method."""
+    from lata.measuring import metagpt
+
+    job, models = task.job, _context.families[task.job.seed]
+    found = metagpt(
+        models["pre"],
+        {name: models[name] for name in job.experts},
+        models["base"],
+        method=job.method,
+        threads=_context.shared.threads,
+        **dict(job.parameters),
+    )
+    return {"coefficients.json": json.dumps(found).encode()}
+
+
+def evaluate(task: Task) -> dict[str, bytes]:
+    """The scores of one job, see `files_of`."""
+    job = task.job
+    pre = _source(job.seed, "pre")
+    model = _live_model(pre)
+    if not job.method:
+        _load(model, find(_source(job.seed, job.start), None))
+    elif isinstance(model, Engine):
+        model.load(_hot(job).tensors(_lam(job)))
+    elif _hot(job).write(_lam(job), model, digest=True).digest != task.digest:
         raise ValueError(
             f"{job.method} of {'+'.join(job.experts)} gives other weights here than the cache says, so it was made "
             f"on another kind of machine; remove {_context.store} or set LATA_CACHE to another folder"
         )
-    Store(_context.store).put(step, key, STEPS[step](job))
-
-
-def merge(job: Job) -> dict[str, bytes]:
-    """``weights.json``: digest of a job's weights, their distance to where they start, whether they are finite."""
-    made = weights(job)
-    facts = {"digest": _digest(made), "distance": made.distance, "finite": made.finite}
-    return {"weights.json": json.dumps(facts).encode()}
-
-
-def similarity(job: Job) -> dict[str, bytes]:
-    """``similarity.json``: ``layers``, ``tasks`` and ``values`` (layers × tasks) of one family, by blocks."""
-    measured = _family(job.seed).similarity(list(job.experts))
-    # JSON has no NaN; a layer without a cosine is null.
-    values = [[None if math.isnan(value) else value for value in row] for row in measured.values_LT.tolist()]
-    table = {"layers": measured.layers, "tasks": measured.tasks, "values": values}
-    return {"similarity.json": json.dumps(table).encode()}
-
-
-def evaluate(job: Job) -> dict[str, bytes]:
-    """The scores of one job, see `files_of`."""
-    tensors = weights(job).tensors
-    pre = folder(job.seed, "pre")
-    model = _live_model(pre)
-    if isinstance(model, Engine):
-        model.load(tensors.items())
-    else:
-        parameters = dict(model.named_parameters())
-        assert parameters.keys() == tensors.keys()
-        for name, tensor in tensors.items():
-            parameters[name].data.copy_(tensor)
-    return files_of(evaluate_fitting(_evaluator(pre), model, job.batch_size or None)[0])
+    return files_of(evaluate_fitting(_evaluator(pre, task.settings), model)[0])
 
 
 def files_of(result: Evaluation) -> dict[str, bytes]:
@@ -154,65 +165,72 @@ def files_of(result: Evaluation) -> dict[str, bytes]:
     }
 
 
-#: The steps by name; each turns a job into the files of its store entry.
-STEPS = {"merge": merge, "similarity": similarity, "evaluation": evaluate}
+#: The steps by name; each turns a task into the files of its store entry.
+STEPS = {"merge": merge, "similarity": similarity, "coefficients": coefficients, "evaluation": evaluate}
 
 
-def weights(job: Job) -> Merged:
-    """Make a job's weights in memory."""
-    from lata.memory import Merged, distance, merge_tensors
+def _model_facts(source: str, pre: str) -> dict[str, Any]:
+    """What ``weights.json`` says of a model as it is; its distance is to θ_pre, as a merge's is."""
+    from lata.measuring import distance
 
-    family = _family(job.seed)
-    origin = _tensors(folder(job.seed, job.start))
-    if not job.method:
-        # A model as it is: its distance is to θ_pre, as a merge's is.
-        return Merged(origin, distance(family.pre, origin), finite=True)  # `Family` has refused anything else
-    direction = family.direction(list(job.experts), job.method, job.seed, **dict(job.parameters))
-    return merge_tensors(origin, direction, job.lam)
+    # A pass refuses values that are not finite.
+    return {"digest": find(source, None).digest, "distance": distance(pre, source), "finite": True}
 
 
-def _digest(made: Merged) -> str:
-    from lata.checkpoints.digests import digest
-    from lata.memory import MemoryCheckpoint
+def _lam(job: Job) -> float | dict[str, float]:
+    """λ as `lata.hot` takes it: without the sign that says whether it is learned or forgotten."""
+    sign = 1.0 if job.start == "pre" else -1.0
+    return {task: sign * lam for task, lam in job.lam} if isinstance(job.lam, tuple) else sign * job.lam
 
-    return digest(MemoryCheckpoint(made.tensors, "merged"))
+
+#: The merge that is held in memory, by everything but λ; a process has room for one.
+_held: dict[tuple[Any, ...], Hot] = {}
 
 
-@functools.lru_cache(maxsize=32)
-def _tensors(checkpoint: Path) -> TensorDict:
-    from lata.checkpoints import load
+def _hot(job: Job) -> Hot:
+    """The job's merge in memory, for any λ of its kind."""
+    import lata
 
-    return load(checkpoint)
+    key = (job.seed, job.start, job.method, job.experts, job.parameters, isinstance(job.lam, tuple))
+    if key not in _held:
+        while _held:
+            _held.popitem()[1].close()
+        models = _context.families[job.seed]
+        _held[key] = lata.hold(
+            models["pre"],
+            {name: models[name] for name in job.experts},
+            models["base"],
+            target=None if job.start == "pre" else models[job.start],
+            method=job.method,
+            seed=job.seed,
+            per_task=isinstance(job.lam, tuple),
+            threads=_context.shared.threads,
+            **dict(job.parameters),
+        )
+    return _held[key]
+
+
+def _load(model: PreTrainedModel | Engine, scored: Scored) -> None:
+    """Put a model of the family as it is into the live one, which keeps the configuration of θ_pre."""
+    tensors = scored.tensors(_context.shared.dtype)
+    if isinstance(model, Engine):
+        model.load(tensors)
+        return
+    live = model.state_dict()
+    for name, tensor in tensors:
+        live[name].copy_(tensor)
+
+
+@functools.lru_cache(maxsize=1)
+def _live_model(pre: str) -> PreTrainedModel | Engine:
+    return find(pre, None).model(_context.shared, _tokenizer(pre))
+
+
+@functools.lru_cache(maxsize=8)
+def _evaluator(pre: str, settings: str) -> Evaluator:
+    return Evaluator(_context.settings[settings], _tokenizer(pre))
 
 
 @functools.lru_cache(maxsize=4)
-def _family(seed: int) -> Family:
-    from lata.memory import Family
-
-    tensors = {name: _tensors(checkpoint) for name, checkpoint in _context.families[seed].items()}
-    return Family(pre=tensors.pop("pre"), base=tensors.pop("base"), experts=tensors)
-
-
-@functools.lru_cache(maxsize=4)
-def _live_model(checkpoint: Path) -> PreTrainedModel | Engine:
-    if _context.settings.backend == "vllm":
-        return Engine(checkpoint, _context.settings, _tokenizer(checkpoint))
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=_context.settings.dtype)
-    return model.eval()
-
-
-@functools.lru_cache(maxsize=4)
-def _evaluator(checkpoint: Path) -> Evaluator:
-    return Evaluator(_context.settings, _tokenizer(checkpoint))
-
-
-@functools.lru_cache(maxsize=4)
-def _tokenizer(checkpoint: Path) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(checkpoint)
-    return tokenizer
+def _tokenizer(pre: str) -> PreTrainedTokenizerBase:
+    return find(pre, None).tokenizer()

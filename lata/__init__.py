@@ -1,6 +1,7 @@
 """Layer-Aware Task Arithmetic and the baselines it is compared with: weights in, weights out.
 
 >>> lata.merge(pre=…, experts={"math": …, "code": …}, base=…, method="lata_linear", lam=1.0, output=…)
+>>> lata.hold(pre=…, experts=…, base=…, method="lata_linear").write(0.6, model)
 >>> lata.similarity(base=…, pre=…, experts={"math": …})
 
 Paper: Chen et al., "Layer-Aware Task Arithmetic: Disentangling Task-Specific and Instruction-Following
@@ -26,15 +27,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lata.holding import hold
     from lata.merging import merge, similarity
 
-__all__ = ["merge", "similarity"]
+__all__ = ["hold", "merge", "similarity"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported when they are used: configurations are checked with `lata.methods` alone.
     if name in __all__:
-        from lata import merging
+        from importlib import import_module
 
-        return getattr(merging, name)
+        return getattr(import_module("lata.holding" if name == "hold" else "lata.merging"), name)
     raise AttributeError(f"module 'lata' has no attribute {name!r}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lata.checkpoints.digests import remember, remembered, weights_digest
 from lata.output.writing import ShardWriter
 from lata.planning import Inputs, Plan, make_plan
+from lata.request import checked, opened
 from lata.stream import Stream, expert
 from lata.vectors import TaskVectors
 
@@ -132,10 +133,20 @@ class Job:
         vectors = TaskVectors(stream, self.request.tasks, scales, journal)
         return vectors, self.method.direction(vectors, self.request.seed, self.parameters)
 
-    def assume(self, stream: Stream, output: Output) -> None:
+    def recall(self, stream: Stream) -> None:
         """Take over the digests of sources that were made before, for the same files."""
         for role in stream.inspector.roles:
             stream.inspector.assume(role, remembered(self._of(role)) or {})
+
+    def digests(self, stream: Stream) -> dict[str, dict[str, str]]:
+        """Role → digests of a source's tensors, remembered; what no pass has read is read now."""
+        known = {role: stream.inspector.complete(role) for role in stream.inspector.roles}
+        for role, by_tensor in known.items():
+            remember(self._of(role), by_tensor)
+        return known
+
+    def assume(self, stream: Stream, output: Output) -> None:
+        """Take over the digests of sources that an interrupted run made."""
         for facts in output.finished.values():
             for role, digests in facts["sources"].items():
                 stream.inspector.assume(role, digests)
@@ -153,12 +164,10 @@ class Job:
             if shard.file not in output.finished:
                 writer.write(shard)
             self._refuse_unstable(output.finished[shard.file]["unstable"])
-        known = {role: stream.inspector.complete(role) for role in stream.inspector.roles}
         found = list(output.finished.values())
         tensors = {name: digest for facts in found for name, digest in facts["digests"].items()}
         digests = {"merged": weights_digest({name: self.headers()[name] for name in tensors}, tensors)}
-        for role, by_tensor in known.items():
-            remember(self._of(role), by_tensor)
+        for role, by_tensor in self.digests(stream).items():
             digests["target" if role == "start" else role] = weights_digest(self._of(role).tensors, by_tensor)
         self._refuse_other(digests)
         return Written(
@@ -186,3 +195,11 @@ class Job:
         ]
         if problems:
             raise ValueError("\n".join(problems))
+
+
+@contextmanager
+def open_job(request: Request) -> Iterator[Job]:
+    """A request's job; ValueError for everything that is wrong with it and can be told without reading weights."""
+    method, parameters = checked(request)
+    with opened(request) as checkpoints:
+        yield Job(request, method, parameters, checkpoints)

@@ -32,6 +32,17 @@ def _number(context: Any, word: Any) -> Any:
     return types.float32(types.uint32), generate
 
 
+@intrinsic
+def _word(context: Any, number: Any) -> Any:
+    """The 32-bit word that holds a fp32 number."""
+    del context, number
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.uint32(types.float32), generate
+
+
 _compiled = njit(nogil=True, cache=True, boundscheck=False)
 
 _LANES = 64
@@ -48,17 +59,27 @@ def widen(bits: Bits16, out: Bits32) -> None:
 def narrow(values: Bits32, out: Bits16) -> None:
     """fp32 (as words) → bf16, to nearest with ties to even; NaN stays NaN."""
     for i in range(values.size):
-        word = values[i]
-        rounded = (word + np.uint32(0x7FFF) + ((word >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-        nan = (word & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
-        out[i] = np.uint16(0x7FC0) if nan else np.uint16(rounded)
+        out[i] = _rounded(values[i])
+
+
+@_compiled
+def _rounded(word: np.uint32) -> np.uint16:
+    rounded = (word + np.uint32(0x7FFF) + ((word >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    nan = (word & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+    return np.uint16(0x7FC0) if nan else np.uint16(rounded)
+
+
+@_compiled
+def _bf16(bits: np.uint16) -> np.float32:
+    number: np.float32 = _number(np.uint32(bits) << np.uint32(16))  # type: ignore[call-arg]
+    return number
 
 
 @_compiled
 def widen_minus(bits: Bits16, other: Float, out: Float) -> None:
     """bf16 → fp32, less `other`: the difference of bf16 numbers in fp32."""
     for i in range(bits.size):
-        out[i] = _number(np.uint32(bits[i]) << np.uint32(16)) - other[i]  # type: ignore[call-arg]
+        out[i] = _bf16(bits[i]) - other[i]
 
 
 @_compiled
@@ -117,6 +138,30 @@ def distances(a: Float, b: Float, chunk: int, out: Double) -> None:
         for lane in range(x.size - first):
             lanes[lane] += (np.float64(x[first + lane]) - np.float64(y[first + lane])) ** 2
         out[c] = _added(lanes)
+
+
+@_compiled
+def merge_bf16(start: Bits16, direction: Float, lam: np.float32, out: Bits16, chunk: int, squares: Double) -> None:
+    """`widen`, `add_scaled`, `narrow` and `distances` (of what was rounded) of bf16 weights in one loop."""
+    for c in range(squares.size):
+        x, step = start[c * chunk : (c + 1) * chunk], direction[c * chunk : (c + 1) * chunk]
+        y, lanes = out[c * chunk : (c + 1) * chunk], np.zeros(_LANES)
+        for row in range(x.size // _LANES):
+            first = row * _LANES
+            for lane in range(_LANES):
+                origin = _bf16(x[first + lane])
+                bits = _rounded(_word(origin + lam * step[first + lane]))  # type: ignore[call-arg]
+                y[first + lane] = bits
+                merged = _bf16(bits)
+                lanes[lane] += (np.float64(merged) - np.float64(origin)) ** 2
+        first = x.size // _LANES * _LANES
+        for lane in range(x.size - first):
+            origin = _bf16(x[first + lane])
+            bits = _rounded(_word(origin + lam * step[first + lane]))  # type: ignore[call-arg]
+            y[first + lane] = bits
+            merged = _bf16(bits)
+            lanes[lane] += (np.float64(merged) - np.float64(origin)) ** 2
+        squares[c] = _added(lanes)
 
 
 @_compiled

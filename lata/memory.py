@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lata.apply import Applied, apply, length
+from lata.checkpoints.held import HeldCheckpoint
 from lata.dtypes import Float
-from lata.methods import get
-from lata.stream import Block, Stream, expert
+from lata.methods import get, suggest
+from lata.stream import Block, Stream, cores, expert
 from lata.tensors import ITEM_SIZE, Checkpoint, Raw, TensorInfo
 from lata.vectors import TaskVectors
 
 if TYPE_CHECKING:
     import torch
 
+    from lata.hot import Hot
     from lata.similarities import Similarity
-    from lata.vectors import Measured
+    from lata.vectors import Direction, Measured
 
     TensorDict = dict[str, torch.Tensor]
 
@@ -38,7 +40,7 @@ DTYPES = {
 }
 
 
-class MemoryCheckpoint:
+class MemoryCheckpoint(HeldCheckpoint):
     """Loaded parameters as a `lata.tensors.Checkpoint`.
 
     Args:
@@ -46,18 +48,18 @@ class MemoryCheckpoint:
         label: what messages call them.
     """
 
-    identity = None
-    config: Mapping[str, Any] = {}
-
     def __init__(self, tensors: Mapping[str, torch.Tensor], label: str) -> None:
-        self.label = label
-        self.tensors = {n: TensorInfo(DTYPES[str(t.dtype)], tuple(t.shape)) for n, t in tensors.items()}
-        self._bytes = {name: raw_view(tensor) for name, tensor in tensors.items()}
+        infos = {name: TensorInfo(DTYPES[str(t.dtype)], tuple(t.shape)) for name, t in tensors.items()}
+        super().__init__(label, infos, {name: raw_view(tensor) for name, tensor in tensors.items()})
 
-    def read(self, name: str, start: int, out: Raw) -> None:
-        """Fill `out` with the bytes of tensor `name` from element `start` on."""
-        offset = start * ITEM_SIZE[self.tensors[name].dtype]
-        out[:] = self._bytes[name][offset : offset + out.size]
+
+def torch_dtype(dtype: str) -> torch.dtype:
+    """The torch dtype of a safetensors dtype that is merged."""
+    import torch
+
+    names = {ours: theirs for theirs, ours in DTYPES.items()}
+    found: torch.dtype = getattr(torch, names[dtype].removeprefix("torch."))
+    return found
 
 
 def raw_view(tensor: torch.Tensor) -> Raw:
@@ -139,6 +141,81 @@ class Family:
 
         self._stream().each(fill)
         return result
+
+    def hot(
+        self,
+        tasks: list[str],
+        method: str,
+        seed: int = 0,
+        *,
+        start: Mapping[str, torch.Tensor] | None = None,
+        forget: bool = False,
+        per_task: bool = False,
+        threads: int | None = None,
+        **parameters: Any,
+    ) -> Hot:
+        """The merge of the experts `tasks` for any number of λ, see `lata.hot`.
+
+        Args:
+            tasks: names of the experts; their order does not matter.
+            method: one of `lata.methods.methods()`.
+            seed: of random methods.
+            start: the model that is changed, not copied; None for `pre`.
+            forget: subtract λ·D. One λ may as well be given with its sign; for one λ a task it must be said here,
+                since some methods divide by the λ_t.
+            per_task: take a λ for each task, too.
+            threads: None for as many as there are cores.
+            parameters: of the method.
+
+        Raises:
+            ValueError: a name, a parameter or `start` does not fit, or the method needs a base that is not there.
+        """
+        from lata.hot import BLOCK, Hot, hold_direction
+
+        for task in tasks:
+            if expert(task) not in self._sources:
+                known = [role.partition(".")[2] for role in self._sources if role.startswith("experts.")]
+                raise ValueError(f"there is no expert {task!r}{suggest(task, known)} (known: {', '.join(known)})")
+        chosen = get(method)
+        complete = chosen.parameters(parameters)
+        sources = self._sources
+        if start is not None and start is not self.pre:
+            check("pre", self.pre, "start", start)
+            sources = {**sources, "start": MemoryCheckpoint(start, "start")}
+        block = None if per_task else BLOCK
+        stream = Stream(sources, list(self.pre), threads=threads or cores(), block=block)
+
+        if chosen.needs_similarity:
+            TaskVectors(stream, tasks, measured=self.measured).similarity(
+                complete["granularity"], complete["outside"]
+            )
+
+        def make(scales: Mapping[str, float]) -> Direction:
+            vectors = TaskVectors(stream, tasks, scales, measured=self.measured)
+            direction = chosen.direction(vectors, seed, complete)
+            return direction if per_task else hold_direction(stream, direction)
+
+        return Hot(stream, make, tasks=tasks, headers=sources["start"].tensors, per_task=per_task, forget=forget)
+
+    def metagpt(
+        self, tasks: list[str], method: str | None = None, seed: int = 0, **parameters: Any
+    ) -> dict[str, float]:
+        """λ of every task without data (`lata.metagpt`), from τ as published or from the τ' of `method`.
+
+        Raises:
+            ValueError: `method` is no weighted sum of task vectors, so it has no τ'.
+        """
+        from lata.metagpt import coefficients
+        from lata.methods.ta import WeightedSum
+
+        vectors = self._vectors(tasks)
+        if method is None:
+            return coefficients(vectors)
+        chosen = get(method)
+        direction = chosen.direction(vectors, seed, chosen.parameters(parameters))
+        if not isinstance(direction, WeightedSum):
+            raise ValueError(f"method {method!r} is no weighted sum of task vectors; take MetaGPT from τ itself")
+        return coefficients(vectors, direction.factors)
 
     def _stream(self) -> Stream:
         return Stream(self._sources, list(self.pre), threads=1)

@@ -8,13 +8,12 @@ sharding of the inputs, the order of the experts, nor on interruptions.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lata.job import Job
+from lata.job import open_job
 from lata.output.describing import companions, describe, settings
 from lata.output.describing import mergekit as mergekit_text
 from lata.output.facts import Facts
@@ -22,13 +21,13 @@ from lata.output.interchange import check
 from lata.output.recipe import recipe
 from lata.output.writer import Output, layout
 from lata.planning import Plan
-from lata.request import SHARD_BYTES, Request, checked, opened
-from lata.stream import expert
+from lata.request import SHARD_BYTES, Request, sources_of
 from lata.vectors import TaskVectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lata.job import Job
     from lata.vectors import Direction
 
 
@@ -91,13 +90,8 @@ def merge(
     Raises:
         ValueError: everything that is wrong with the inputs, found before anything is read; one line each.
     """
-    sources = {"pre": str(pre), **{expert(task): str(source) for task, source in experts.items()}}
-    if base is not None:
-        sources["base"] = str(base)
-    if target is not None:
-        sources["target"] = str(target)
     request = Request(
-        sources=sources,
+        sources=sources_of(pre, experts, base, target),
         method=method,
         parameters=parameters,
         lam=lam,
@@ -135,9 +129,10 @@ def similarity(
     Raises:
         ValueError: the checkpoints do not fit each other.
     """
-    sources = {"base": str(base), "pre": str(pre), **{expert(t): str(source) for t, source in experts.items()}}
-    request = Request(sources, "lata_linear", {"granularity": granularity, "outside": outside})
-    with _job(request) as job:
+    request = Request(
+        sources_of(pre, experts, base, None), "lata_linear", {"granularity": granularity, "outside": outside}
+    )
+    with open_job(request) as job:
         made = job.plan(None)
         refuse(made)
         with job.stream(made, threads, passes=1) as stream:
@@ -146,7 +141,7 @@ def similarity(
 
 def plan(request: Request, output: Path | None) -> Plan:
     """What a merge would read, write and take, and everything that is wrong with it; only headers are read."""
-    with _job(request) as job:
+    with open_job(request) as job:
         return job.plan(output)
 
 
@@ -172,7 +167,7 @@ def run(
     Raises:
         ValueError: as `merge`; or the result holds values that are not finite, or a digest is not that of `request`.
     """
-    with _job(request) as job, warnings.catch_warnings(record=True) as caught:
+    with open_job(request) as job, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         made = job.plan(output)
         if report is not None:
@@ -185,6 +180,7 @@ def run(
         target = Output(output, shards, job.key())
         try:
             with job.stream(made, threads, job.passes, block) as stream:
+                job.recall(stream)
                 job.assume(stream, target)
                 vectors, direction = job.direction(stream, target)
                 extra = {"mergekit.yaml": _mergekit(job, vectors, direction).encode()} if mergekit else {}
@@ -203,7 +199,7 @@ def run(
 
 def export(request: Request, file: Path, *, threads: int | None = None) -> None:
     """Write the mergekit configuration of a merge without making it; LATA's similarities are measured for it."""
-    with _job(request) as job:
+    with open_job(request) as job:
         made = job.plan(None)
         refuse(made)
         _refuse_export(job, made)
@@ -227,10 +223,3 @@ def refuse(made: Plan) -> None:
     """ValueError with everything that a plan found wrong, a line each."""
     if made.problems:
         raise ValueError("\n".join(made.problems))
-
-
-@contextmanager
-def _job(request: Request) -> Iterator[Job]:
-    method, parameters = checked(request)
-    with opened(request) as checkpoints:
-        yield Job(request, method, parameters, checkpoints)

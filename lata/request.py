@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lata.checkpoints import open_checkpoint
 from lata.methods import Method, get
+from lata.stream import expert
 
 if TYPE_CHECKING:
     from lata.checkpoints.folder import FolderCheckpoint
@@ -62,14 +64,7 @@ def checked(request: Request) -> tuple[Method, dict[str, Any]]:
     parameters = method.parameters(request.parameters)
     if not request.tasks:
         raise ValueError("no expert is given: name at least one, such as experts={'math': FOLDER}")
-    numbers = request.lam if isinstance(request.lam, Mapping) else {"": request.lam}
-    for task, value in numbers.items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError(f"lam{f' of {task}' if task else ''} is {value!r}; it must be a finite number")
-    if isinstance(request.lam, Mapping) and request.lam.keys() != set(request.tasks):
-        raise ValueError(
-            f"lam has numbers for {', '.join(sorted(request.lam))}, but the experts are {', '.join(request.tasks)}"
-        )
+    check_lam(request.lam, request.tasks)
     if request.mode not in ("learn", "forget"):
         raise ValueError(f"mode is {request.mode!r}; choose learn or forget")
     if (request.mode == "forget") != ("target" in request.sources):
@@ -81,6 +76,24 @@ def checked(request: Request) -> tuple[Method, dict[str, Any]]:
     if method.needs_similarity and "base" not in request.sources:
         raise ValueError(f"method {method.name!r} compares layers with θ_base: give the base model")
     return method, parameters
+
+
+def check_lam(lam: float | Mapping[str, float], tasks: Sequence[str]) -> None:
+    """ValueError where λ is no finite number, or is not given for exactly these tasks."""
+    numbers = lam if isinstance(lam, Mapping) else {"": lam}
+    for task, value in numbers.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(f"lam{f' of {task}' if task else ''} is {value!r}; it must be a finite number")
+    if isinstance(lam, Mapping) and lam.keys() != set(tasks):
+        raise ValueError(f"lam has numbers for {', '.join(sorted(lam))}, but the experts are {', '.join(tasks)}")
+
+
+def sources_of(
+    pre: str | Path, experts: Mapping[str, str | Path], base: str | Path | None, target: str | Path | None
+) -> dict[str, str]:
+    """Role → model, as `Request` has them."""
+    given = {"pre": pre, **{expert(task): source for task, source in experts.items()}, "base": base, "target": target}
+    return {role: str(source) for role, source in given.items() if source is not None}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from lata.checkpoints.digests import chunk_digests, tensor_digest, tensor_digests
+from lata.checkpoints.held import HeldCheckpoint
 from lata.dtypes import Float, from_float32, is_finite, to_float32, to_float32_minus
 from lata.masks import threshold, words
 from lata.output.direct_io import aligned
@@ -83,6 +84,7 @@ class Block:
         self.scratch = scratch
         self._stream = stream
         self._pre: Float | None = None
+        self._raw: dict[str, Raw] = {}
         # Elements past the rows that all models share have no task vector.
         self._shared = max(0, min(self.count, stream.shared.get(piece.name, piece.start + piece.count) - piece.start))
 
@@ -160,13 +162,8 @@ class Block:
             role: the model.
             minus: what is subtracted, in fp32.
         """
-        stream, dtype = self._stream, self._stream.sources[role].tensors[self.name].dtype
-        values = self.scratch.floats(role, self.count)
-        count = self.count if role == "start" else self._shared
-        raw = self.scratch.raw(f"raw {role}", count * ITEM_SIZE[dtype])
-        stream.sources[role].read(self.name, self.start, raw)
-        if stream.inspector.wants(role, self.name):
-            stream.inspector.look(role, self, raw)
+        dtype, raw = self.dtype(role), self.raw(role)
+        values, count = self.scratch.floats(role, self.count), raw.size // ITEM_SIZE[dtype]
         if minus is None:
             to_float32(raw, dtype, values[:count])
         else:
@@ -174,9 +171,32 @@ class Block:
         values[count:] = 0
         return values
 
+    def dtype(self, role: str) -> str:
+        """How a model stores this parameter."""
+        return self._stream.sources[role].tensors[self.name].dtype
+
+    def raw(self, role: str) -> Raw:
+        """A model's bytes here, as far as it has such rows; do not change them. Read once a block, or not copied at
+        all where they lie in memory."""
+        stream = self._stream
+        source = stream.sources[role]
+        if role == "start" and source is stream.sources["pre"] and self._shared == self.count:
+            role = "pre"
+        if role not in self._raw:
+            count = self.count if role == "start" else self._shared
+            if isinstance(source, HeldCheckpoint):
+                raw = source.view(self.name, self.start, count)
+            else:
+                raw = self.scratch.raw(f"raw {role}", count * ITEM_SIZE[self.dtype(role)])
+                source.read(self.name, self.start, raw)
+            if stream.inspector.wants(role, self.name):
+                stream.inspector.look(role, self, raw)
+            self._raw[role] = raw
+        return self._raw[role]
+
     def copy(self, role: str, dtype: str, out: Raw) -> None:
         """Fill `out` with a model's weights in `dtype`: its own bytes where that is how they are stored."""
-        if self._stream.sources[role].tensors[self.name].dtype == dtype:
+        if self.dtype(role) == dtype:
             self._stream.sources[role].read(self.name, self.start, out)
         else:
             from_float32(self.read(role), dtype, out)
@@ -227,6 +247,11 @@ class Stream:
     def count(self, name: str) -> int:
         """Number of elements of one merged parameter."""
         return self.sources["start"].tensors[name].count
+
+    def held(self) -> dict[str, list[Raw]]:
+        """Parameter → its bytes in every source that lies in memory."""
+        sources = {id(source): source for source in self.sources.values() if isinstance(source, HeldCheckpoint)}
+        return {name: [source.whole(name) for source in sources.values()] for name in self.names}
 
     def pieces(self, name: str) -> list[Piece]:
         """One parameter in blocks."""

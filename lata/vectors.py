@@ -177,6 +177,30 @@ class TaskVectors:
 
         return self._once(take)
 
+    def squares(self) -> dict[str, dict[str, float]]:
+        """Σ τ_t² in fp64 of each parameter; one pass.
+
+        Returns:
+            task → parameter → sum.
+        """
+        from lata.kernels import dots
+
+        def visit(block: Block) -> dict[str, list[float]]:
+            found = {}
+            for task in self.tasks:
+                values = block.tau(task)
+                found[task] = block.sums(dots, values, values)
+            return found
+
+        def take() -> dict[str, dict[str, float]]:
+            parts: dict[tuple[str, str], list[float]] = {}
+            for piece, sums in self._stream.each(visit):
+                for task, values in sums.items():
+                    parts.setdefault((task, piece.name), []).extend(values)
+            return {task: {n: math.fsum(parts.get((task, n), ())) for n in self.names} for task in self.tasks}
+
+        return self._once(take)
+
     def absolute_sums(self, views: Mapping[str, View]) -> dict[str, dict[str, dict[str, float]]]:
         """Σ |v| in fp64 of each parameter, for several views of the task vectors; one pass.
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from results.analysis import Analysis
 from results.compare import ALPHA, CONFIRMATORY_BASELINES
-from results.lineup import LATA, Model
+from results.lineup import LATA, Model, group_of
 from results.statistics import holm, spearman
 from results.wording import difference, kind_of, listed, number, p_value, span, title_of
 
@@ -49,7 +49,7 @@ def _others(analysis: Analysis, kind: str, named: str, rule: Callable[[str], Ver
 def _at_lambda_one(analysis: Analysis) -> bool:
     scores = analysis.scores
     rows = scores[(scores["kind"] == "learn") & scores["label"].isin((*C1_RIVALS, *LATA))]
-    return bool((rows["lambda"].astype(float) == 1.0).any())
+    return len(rows) > 0 and bool((rows["lambda"].astype(float) == 1.0).all())
 
 
 def c1(analysis: Analysis) -> Verdict:
@@ -225,21 +225,38 @@ def c5(analysis: Analysis) -> Verdict:
 
 
 def c6(analysis: Analysis) -> Verdict:
-    """Too large a λ destabilises: some λ ≤ 2 of a sweep is unstable. A sweep has three values of λ for a method."""
-    scores = analysis.scores[analysis.scores["kind"] == "learn"]
+    """Too large a λ destabilises: some λ ≤ 2 of a sweep is unstable. A sweep has three values of λ for a method.
+
+    Looked at are points with one λ for all tasks, and all methods but the controls.
+    """
+    scores = analysis.scores[
+        (analysis.scores["kind"] == "learn") & ~analysis.scores["label"].map(group_of).eq("control")
+    ]
     points = scores.assign(lam=scores["lambda"].astype(float)).dropna(subset=["lam"])
-    swept = points.groupby(["merge", "label"])["lam"].nunique() if len(points) else pd.Series(dtype=int)
-    chosen = {key for key, values in swept.items() if values >= 3}
-    if not chosen:
+    keys = ["merge", "label"]
+    points = points[points.groupby(keys, sort=False)["lam"].transform("nunique") >= 3] if len(points) else points
+    if points.empty:
         return Verdict(NOT_RUN, "needs a sweep of λ (at least three values for one method)")
-    sweep = points[[key in chosen for key in zip(points["merge"], points["label"], strict=True)]]
-    broken = sweep[sweep["unstable"].astype(bool) & (sweep["lam"] <= 2)]
-    if len(broken):
-        first = broken.sort_values("lam", kind="stable").iloc[0]
-        return Verdict(SUPPORTED, f"{first['label']} on {first['merge']} is unstable from λ = {first['lam']:g}")
-    top = sweep["lam"].max()
-    text = f"no merge is unstable up to λ = {top:g}"
-    return Verdict(NOT_SUPPORTED if top >= 2 else INCONCLUSIVE, text)
+    lines, first = [], []
+    for (merge, label), part in points.groupby(keys, sort=False):
+        top, broken = part["lam"].max(), part[part["unstable"].astype(bool)]
+        if broken.empty:
+            lines.append(f"{merge}, {label}: stable up to λ = {top:g}")
+            continue
+        lam = broken["lam"].min()
+        seeds = broken.loc[broken["lam"] == lam, "seed"].unique()
+        lines.append(f"{merge}, {label}: unstable from λ = {lam:g} (seed {listed([str(s) for s in sorted(seeds)])})")
+        first.append((lam, merge, label))
+    swept = points.groupby(keys, sort=False).ngroups
+    low, top = [one for one in first if one[0] <= 2], points["lam"].max()
+    if low:
+        lam, merge, label = min(low, key=lambda one: one[0])
+        text = (
+            f"{len(low)} of {swept} merges are unstable at some λ ≤ 2, the first is {label} on {merge} at λ = {lam:g}"
+        )
+        return Verdict(SUPPORTED, text, tuple(lines))
+    text = f"no merge is unstable up to λ = {min(top, 2.0):g}"
+    return Verdict(NOT_SUPPORTED if top >= 2 else INCONCLUSIVE, text, tuple(lines))
 
 
 def c7(analysis: Analysis) -> Verdict:

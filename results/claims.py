@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 
@@ -51,11 +52,16 @@ CLAIMS: dict[str, tuple[str, str, Callable[[Analysis], Verdict]]] = {
 }
 
 
-def check_claims(analysis: Analysis) -> pd.DataFrame:
-    """All claims: columns family, claim, statement, rule, verdict, numbers, detail (lines)."""
+def check_claims(analysis: Analysis, swept: pd.DataFrame | None = None) -> pd.DataFrame:
+    """All claims: columns family, claim, statement, rule, verdict, numbers, detail (lines).
+
+    Args:
+        analysis: one point for each merge.
+        swept: the scores of every point, where λ was swept; C6 is decided by them.
+    """
     rows = []
     for name, (statement, rule, function) in CLAIMS.items():
-        found = function(analysis)
+        found = function(replace(analysis, scores=swept) if name == "C6" and swept is not None else analysis)
         rows.append(
             {
                 "family": str(analysis.meta.get("family", "")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from results.analysis import Analysis
@@ -11,28 +11,39 @@ from results.figure_scores import forgetting, scores
 from results.figure_similarity import similarity
 from results.figure_style import STYLE
 from results.figure_tradeoff import tradeoff
+from results.files import Drawings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def all_figures(analysis: Analysis) -> dict[str, tuple[str, bytes, bytes]]:
-    """Name → (caption, SVG, PNG) of every figure that the study has material for."""
+def all_figures(analysis: Analysis) -> Drawings:
+    """Every figure that the study has material for."""
+    return drawn(
+        {
+            "tradeoff": lambda: tradeoff(analysis),
+            "scores": lambda: scores(analysis),
+            "forgetting": lambda: forgetting(analysis),
+            "similarity": lambda: similarity(analysis),
+        }
+    )
+
+
+def drawn(drawers: Mapping[str, Callable[[], tuple[Figure, str] | None]]) -> Drawings:
+    """Draw figures in the common style: name → (caption, SVG, PNG); those without material are left out.
+
+    Args:
+        drawers: name → function that returns the figure and its caption, or None.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
-    drawers: dict[str, Callable[[Analysis], tuple[Figure, str] | None]] = {
-        "tradeoff": tradeoff,
-        "scores": scores,
-        "forgetting": forgetting,
-        "similarity": similarity,
-    }
     found = {}
     with matplotlib.rc_context(STYLE):
         for name, draw in drawers.items():
-            drawn = draw(analysis)
-            if drawn is not None:
-                found[name] = (drawn[1], *_written(drawn[0]))
+            made = draw()
+            if made is not None:
+                found[name] = (made[1], *_written(made[0]))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,21 +11,20 @@ import pandas as pd
 from results.analysis import Analysis
 from results.bootstrap import REPLICATES
 from results.compare import CONFIRMATORY_BASELINES
-from results.findings import Findings
+from results.files import Drawings
+from results.findings import Answer, Findings
 from results.grid import Table
 from results.inputs import rows_of
 from results.lineup import LATA
 from results.page import chip, escape, figure_html, page, table_html
 from results.wording import listed, seeds_note
 
-Figures = dict[str, tuple[str, bytes, bytes]]
 
-
-def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: list[Table], figures: Figures) -> str:
+def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: list[Table], figures: Drawings) -> str:
     """The page as one string of HTML, with everything it needs inside."""
     title = str(analysis.meta.get("title") or analysis.meta.get("experiment", "Study"))
     by_name = {table.name: table for table in tables}
-    parts = [_header(analysis, title), _answers(found), _chips(claims)]
+    parts = [_header(analysis, title), answers_html(found.answers), chips_html(claims)]
 
     def figure(name: str) -> None:
         if name in figures:
@@ -35,20 +35,20 @@ def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: li
     if first:
         parts += ['<h2 id="overview">All methods at a glance</h2>', table_html(first)]
     figure("tradeoff")
-    parts.append(_claims(claims))
+    parts.append(claims_html(claims))
     merges = [table for table in tables if table.name.startswith("merge_")]
     if merges:
         parts.append('<h2 id="merges">Each merge in full</h2>')
         figure("scores")
-        parts += [_folded(table, is_open=index == 0) for index, table in enumerate(merges)]
+        parts += [folded_html(table, is_open=index == 0) for index, table in enumerate(merges)]
     if "forgetting" in by_name:
         parts += ['<h2 id="forgetting">Forgetting</h2>', table_html(by_name["forgetting"])]
         figure("forgetting")
     if "similarity" in by_name:
         parts.append('<h2 id="layers">Layers</h2>')
         figure("similarity")
-        parts.append(_folded(by_name["similarity"]))
-    parts += [_methods(analysis), _provenance(analysis)]
+        parts.append(folded_html(by_name["similarity"]))
+    parts += [_methods(analysis), provenance_html(analysis.meta)]
     return page(title, "\n".join(parts))
 
 
@@ -62,19 +62,25 @@ def _header(analysis: Analysis, title: str) -> str:
         f"{n[-1] if n else 0} items a task",
     ]
     out = f"<header><h1>{escape(title)}</h1><p class='meta'>{''.join(f'<span>{fact}</span>' for fact in facts)}</p>"
-    if analysis.meta.get("family") == "mini":
-        out += (
-            '<p class="caveat"><b>Miniature models, not the paper’s.</b> The family has about a million '
-            "parameters and was trained on generated text; no number on this page is a number of the paper, and what "
-            "holds here need not hold for large models. Its recipe was tuned on seeds 0 to 2, with scores of ta and "
-            "LATA in view, until every expert learned its task and merging interfered.</p>"
-        )
-    return out + "</header>"
+    return out + caveat_html(analysis.meta) + "</header>"
 
 
-def _answers(found: Findings) -> str:
+def caveat_html(meta: Mapping[str, Any]) -> str:
+    """What every page about the embedded family says first."""
+    if meta.get("family") != "mini":
+        return ""
+    return (
+        '<p class="caveat"><b>Miniature models, not the paper’s.</b> The family has about a million '
+        "parameters and was trained on generated text; no number on this page is a number of the paper, and what "
+        "holds here need not hold for large models. Its recipe was tuned on seeds 0 to 2, with scores of ta and "
+        "LATA in view, until every expert learned its task and merging interfered.</p>"
+    )
+
+
+def answers_html(answers: Sequence[Answer]) -> str:
+    """The questions of a reader and their answers, as cards."""
     cards = []
-    for answer in found.answers:
+    for answer in answers:
         state = {True: " good", False: " bad", None: ""}[answer.good]
         cards.append(
             f'<section class="answer{state}"><h2>{escape(answer.question)}</h2>'
@@ -83,7 +89,8 @@ def _answers(found: Findings) -> str:
     return f'<div class="answers">{"".join(cards)}</div>'
 
 
-def _chips(claims: pd.DataFrame) -> str:
+def chips_html(claims: pd.DataFrame) -> str:
+    """The verdicts in one line, linked to `claims_html`."""
     items = "".join(
         f'<li><a href="#{row.claim}" title="{escape(row.statement)}" style="text-decoration:none">'
         f"{chip(row.verdict, row.claim + ' ')}</a></li>"
@@ -92,7 +99,8 @@ def _chips(claims: pd.DataFrame) -> str:
     return f'<ul class="verdicts" aria-label="Verdicts on the claims">{items}</ul>'
 
 
-def _claims(claims: pd.DataFrame) -> str:
+def claims_html(claims: pd.DataFrame) -> str:
+    """Each claim with its verdict, its rule and the numbers behind it."""
     out = ['<h2 id="claims">Claims</h2>']
     for row in rows_of(claims):
         lines = "".join(f"<li>{escape(line)}</li>" for line in str(row.detail).splitlines())
@@ -105,7 +113,8 @@ def _claims(claims: pd.DataFrame) -> str:
     return "\n".join(out)
 
 
-def _folded(table: Table, is_open: bool = False) -> str:
+def folded_html(table: Table, is_open: bool = False) -> str:
+    """A table that opens on a click."""
     return f"<details{' open' * is_open}><summary>{escape(table.title)}</summary>{table_html(table)}</details>"
 
 
@@ -157,10 +166,11 @@ def _methods(analysis: Analysis) -> str:
     return f'<h2 id="method">How to read this</h2><dl>{body}</dl>'
 
 
-def _provenance(analysis: Analysis) -> str:
-    given: dict[str, Any] = {name: value for name, value in analysis.meta.items() if name != "title"}
+def provenance_html(meta: Mapping[str, Any]) -> str:
+    """The command and the settings that made the page."""
+    given = {name: value for name, value in meta.items() if name != "title"}
     text = json.dumps(given, indent=2, default=str, ensure_ascii=False)
-    command = escape(analysis.meta.get("command", "–"))
+    command = escape(meta.get("command", "–"))
     return (
         f"<h2>Provenance</h2><p>Made by <code>{command}</code>. Versions, machine, digests and times stand in "
         "<code>provenance.json</code> beside this page.</p>"

@@ -74,6 +74,7 @@ class Method:
         rules: parameter name → the rule its value must obey.
         needs_similarity: whether the method weights layers and so needs θ_base.
         passes: variant (empty for a method that has none) → passes over the experts for its statistics.
+        one_lambda: the variants that take one λ for all tasks and no other for each.
         random: whether its result depends on the seed.
         control: whether it is a control of this project rather than a published method.
     """
@@ -86,6 +87,7 @@ class Method:
     rules: Mapping[str, Interval | OneOf]
     needs_similarity: bool
     passes: Mapping[str, int]
+    one_lambda: tuple[str, ...]
     random: bool
     control: bool
 
@@ -104,6 +106,10 @@ class Method:
     def count_passes(self, parameters: Mapping[str, Any]) -> int:
         """How often the experts are read, the merge itself included."""
         return 1 + int(self.needs_similarity) + self.passes.get(str(parameters.get("variant", "")), 0)
+
+    def takes_scales(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether every task can have a λ_t of its own."""
+        return parameters.get("variant") not in self.one_lambda
 
     def direction(self, vectors: TaskVectors, seed: int, parameters: Mapping[str, Any]) -> Direction:
         """D as this method makes it, with statistics taken; ValueError where it needs θ_base and there is none."""
@@ -142,7 +148,12 @@ _MODULES = (
 
 
 def register(
-    *, paper: str, equation: str, passes: Mapping[str, int] | None = None, **rules: Interval | OneOf
+    *,
+    paper: str,
+    equation: str,
+    passes: Mapping[str, int] | None = None,
+    one_lambda: tuple[str, ...] = (),
+    **rules: Interval | OneOf,
 ) -> Callable[[Callable[..., Direction]], Callable[..., Direction]]:
     """Decorator: register a method under its function's name. `rules` has one entry a parameter."""
 
@@ -162,6 +173,7 @@ def register(
             rules={**rules, **{key: rule for key, (_, rule) in measurement.items()}},
             needs_similarity=needs_similarity,
             passes=passes or {},
+            one_lambda=one_lambda,
             random=random,
             control=not paper,
         )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     paper="https://arxiv.org/abs/2311.03099",
     equation="D = TIES({m_t ⊙ τ_t / (1 − p)})",
     passes={"paper": 3, "mergekit": 1},
+    one_lambda=("paper",),
     variant=OneOf(VARIANTS),
     drop_rate=Interval(0, 1, open_high=True),
     density=Interval(0, 1, open_low=True),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     paper="https://arxiv.org/abs/2306.01708",
     equation="D = mean of trim(τ_t) over the tasks whose sign is sgn(Σ_t trim(τ_t))",
     passes={"paper": 3, "mergekit": 3, "peft": 3},
+    one_lambda=("paper",),
     variant=OneOf(("paper", "mergekit", "peft")),
     density=Interval(0, 1, open_low=True),
 )

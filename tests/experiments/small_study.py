@@ -25,8 +25,8 @@ SMALL = (
 )
 
 
-def command(*overrides: str) -> list[str]:
-    return [sys.executable, "-m", "experiments.reproduce", *SMALL, *overrides]
+def command(*overrides: str, door: str = "reproduce") -> list[str]:
+    return [sys.executable, "-m", f"experiments.{door}", *SMALL, *overrides]
 
 
 def environment(cache: Path) -> dict[str, str]:
@@ -34,8 +34,8 @@ def environment(cache: Path) -> dict[str, str]:
     return {**clean, "LATA_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
 
 
-def reproduce(cwd: Path, cache: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+def reproduce(cwd: Path, cache: Path, *overrides: str, door: str = "reproduce") -> subprocess.CompletedProcess[str]:
     """Run the real command on the small study."""
     return subprocess.run(
-        command(*overrides), cwd=cwd, env=environment(cache), capture_output=True, text=True, check=False
+        command(*overrides, door=door), cwd=cwd, env=environment(cache), capture_output=True, text=True, check=False
     )

@@ -1,0 +1,207 @@
+"""The sweep: one study at many λ. Points are cached steps as any other; this is what is done in which order.
+
+λ is chosen on the development split alone. A point is looked at twice there: its perplexity first, which says
+whether it is stable, and only if it is, the tasks; so a broken merge costs one task, not all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from eval.schema import PRIMARY
+from experiments.config import LoggerKind, MethodChoice
+from experiments.jobs import DEVELOPMENT, STABILITY, TEST, Entry, Job, Lam
+from experiments.pipeline import again, merge_entry, models, prepared, publish
+from experiments.steps import Files, Scoring, Steps, Weights
+from experiments.sweep_config import Selection, SweepPlan
+from results.selection import best, is_stable, normalised
+
+if TYPE_CHECKING:
+    from results.study import Summary
+
+#: What λ is chosen for: seed of the family, merge, label of the method.
+Curve = tuple[int, str, str]
+
+
+def run(plan: SweepPlan) -> Summary | None:
+    """Run a sweep and write its results to ``plan.out``; None where it is one of several processes and writes none.
+
+    Raises:
+        ValueError: something is wrong with the configuration, the cache or the output folder.
+    """
+    more = {STABILITY: {"split": "dev", "tasks": ("wikitext",)}}
+    if plan.development:
+        more[DEVELOPMENT] = {"split": "dev", "tasks": plan.development}
+    with prepared(plan, more) as study:
+        sweep = Sweep(plan, study.steps)
+        with study.watch.stage("evaluate models"):
+            sweep.score(sweep.models, (TEST, *more))
+        with study.watch.stage(f"choose by {plan.sweep.selection.value}"):
+            choices = sweep.choose()
+        with study.watch.stage("evaluate"):
+            chosen = [entry for entry in sweep.entries if entry.point == choices.get(curve_of(entry))]
+            sweep.score(sweep.entries if plan.sweep.hindsight else chosen, (TEST,))
+            sweep.evaluate(again(plan, [*sweep.models, *chosen], sweep.steps))
+        with study.watch.stage("similarity"):
+            similarities = sweep.steps.similarities(tuple(sorted(plan.config.family.experts)))
+    if plan.several:
+        return None
+
+    from results.sweep_summary import summarise_sweep
+
+    from experiments.frames import make_sweep
+
+    run_key = study.key(plan)
+    rows = {entry: sweep.weights[entry.job] for entry in (*sweep.models, *sweep.entries)}
+    with study.watch.stage("tables, figures, report"):
+        frames = make_sweep(plan, rows, sweep.evaluations, choices, similarities, run_key)
+        summary = summarise_sweep(frames, plan.out)
+    record = {**study.record(plan, run_key, rows), "objective": sweep.mean_objective(chosen)}
+    publish(plan.out, record, summary.files)
+    if plan.config.logger.kind is LoggerKind.wandb:
+        from experiments import tracking
+
+        tracking.log_sweep(plan, frames, summary, record)
+    return summary
+
+
+def curve_of(entry: Entry) -> Curve:
+    """The curve that a point lies on."""
+    return entry.job.seed, entry.merge, entry.label
+
+
+@dataclass
+class Sweep:
+    """The points of a sweep, and what is known of them so far.
+
+    Attributes:
+        plan: what is asked for.
+        steps: the cached steps.
+    """
+
+    plan: SweepPlan
+    steps: Steps
+
+    def __post_init__(self) -> None:
+        self.weights: dict[Job, Weights] = {}
+        self.evaluations: dict[Scoring, Files] = {}
+        self._entries: dict[Entry, None] = {}
+
+    @cached_property
+    def models(self) -> list[Entry]:
+        """Models as they are: base, pre and the experts that are merged."""
+        used = [name for name in self.plan.config.family.experts if any(name in m for m in self.plan.merges.values())]
+        return [entry for seed in self.plan.seeds for entry in models(seed, ("base", "pre", *used))]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every point, a curve after another."""
+        order = {curve: place for place, curve in enumerate(self.curves)}
+        return sorted(self._entries, key=lambda entry: order[curve_of(entry)])
+
+    @cached_property
+    def curves(self) -> dict[Curve, MethodChoice]:
+        """Every method of every merge and family."""
+        return {
+            (seed, label, choice.label): choice
+            for seed in self.plan.seeds
+            for label in self.plan.merges
+            for choice in self.plan.methods
+        }
+
+    def entry(self, curve: Curve, lam: Lam) -> Entry:
+        """A point of a curve; it stands in the tables from now on."""
+        seed, label, _ = curve
+        job = Job(seed, "pre", experts=tuple(sorted(self.plan.merges[label])), lam=lam)
+        entry = merge_entry("learn", label, self.curves[curve], job)
+        self._entries[entry] = None
+        return entry
+
+    def score(self, entries: Iterable[Entry], names: Iterable[str]) -> None:
+        """Make the weights of some rows and evaluate them in some ways."""
+        rows, ways = list(entries), list(names)
+        missing = [entry.job for entry in rows if entry.job not in self.weights]
+        self.weights |= self.steps.merge(missing)
+        self.evaluate((entry.job, name) for entry in rows for name in ways)
+
+    def evaluate(self, scorings: Iterable[Scoring]) -> None:
+        """Evaluate jobs whose weights are known."""
+        wanted = [scoring for scoring in dict.fromkeys(scorings) if scoring not in self.evaluations]
+        self.evaluations |= self.steps.evaluate(wanted, self.weights)
+
+    def choose(self) -> dict[Curve, str]:
+        """λ of every curve, as a point's name, by the development split; none where nothing is stable there."""
+        selection = self.plan.sweep.selection
+        for curve in self.curves:
+            for lam in self.plan.points[curve[1]]:
+                self.entry(curve, lam)
+        if selection is Selection.fixed:
+            chosen = {curve: self.entry(curve, self.plan.config.lam) for curve in self.curves}
+            self.develop(self.entries)
+        elif selection is Selection.metagpt:
+            chosen = {curve: self.entry(curve, lam) for curve, lam in self._coefficients().items()}
+            self.develop(self.entries)
+        else:
+            if selection is Selection.search:
+                from experiments.searching import search
+
+                search(self)
+            self.develop(self.entries)
+            return {curve: point for curve in self.curves if (point := self._best(curve)) is not None}
+        return {curve: entry.point for curve, entry in chosen.items()}
+
+    def develop(self, entries: Iterable[Entry]) -> None:
+        """Evaluate points on the development split: all for their perplexity, stable ones for their tasks."""
+        rows = list(entries)
+        self.score(rows, (STABILITY,))
+        if self.plan.development:
+            self.evaluate((entry.job, DEVELOPMENT) for entry in rows if self.stable(entry))
+
+    def stable(self, entry: Entry) -> bool:
+        """Whether a point's weights are finite and its perplexity is not over ten times that of θ_pre."""
+        pre = self._primary(Job(entry.job.seed, "pre"), STABILITY)["wikitext"]
+        if not self.weights[entry.job].finite:
+            return False
+        return is_stable(self._primary(entry.job, STABILITY)["wikitext"], pre)
+
+    def objective(self, entry: Entry) -> float:
+        """Mean over the merged tasks of a stable point's score relative to the expert's own; development split."""
+        config, seed = self.plan.config, entry.job.seed
+        own = {config.family.expert_task[expert]: expert for expert in entry.job.experts}
+        tasks = [task for task in self.plan.development if task in own]
+        scores = self._primary(entry.job, DEVELOPMENT)
+        experts = {task: self._primary(Job(seed, own[task]), DEVELOPMENT)[task] for task in tasks}
+        return normalised({task: scores[task] for task in tasks}, experts)
+
+    def mean_objective(self, chosen: Iterable[Entry]) -> float | None:
+        """Mean `objective` of the points that were chosen; None without a development split."""
+        values = [self.objective(entry) for entry in chosen if self.plan.development and self.stable(entry)]
+        return math.fsum(values) / len(values) if values else None
+
+    def _best(self, curve: Curve) -> str | None:
+        own = [entry for entry in self.entries if curve_of(entry) == curve]
+        stable = [(entry.point, self.objective(entry)) for entry in own if self.stable(entry)]
+        return best(stable) if stable else None
+
+    def _coefficients(self) -> dict[Curve, Lam]:
+        """MetaGPT's λ of every curve."""
+        method = self.plan.sweep.metagpt
+        found = self.steps.coefficients(
+            Job(seed, "pre", method, tuple(sorted(experts)))
+            for seed in self.plan.seeds
+            for experts in self.plan.merges.values()
+        )
+        return {
+            curve: found[Job(curve[0], "pre", method, tuple(sorted(self.plan.merges[curve[1]])))]
+            for curve in self.curves
+        }
+
+    def _primary(self, job: Job, name: str) -> dict[str, float]:
+        """Task → its main score."""
+        rows = json.loads(self.evaluations[job, name]["scores.json"])
+        return {row["task"]: row["value"] for row in rows if (row["metric"], row["filter"]) == PRIMARY[row["task"]]}

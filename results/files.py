@@ -1,0 +1,86 @@
+"""Files of results: written beside their target and renamed, so that nobody ever sees half a file."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from results.grid import Table, to_csv, to_latex, to_markdown, to_text
+
+#: Columns of a terminal.
+WIDTH = 110
+
+#: Name → (caption, SVG, PNG).
+Drawings = dict[str, tuple[str, bytes, bytes]]
+
+
+class Folder:
+    """A folder of results that remembers what was written into it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.files: list[Path] = []
+
+    def write(self, name: str, content: str | bytes | pd.DataFrame) -> None:
+        """Text, bytes, or a frame as CSV or Parquet by the ending of the name.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        if isinstance(content, pd.DataFrame):
+            content = parquet(content) if name.endswith(".parquet") else csv_text(content)
+        write(self.path / name, content if isinstance(content, bytes) else content.encode())
+        self.files.append(self.path / name)
+
+    def tables(self, tables: Iterable[Table]) -> None:
+        """Each table as Markdown, LaTeX and CSV."""
+        for table in tables:
+            self.write(f"tables/{table.name}.md", to_markdown(table))
+            self.write(f"tables/{table.name}.tex", to_latex(table))
+            self.write(f"tables/{table.name}.csv", to_csv(table))
+
+    def figures(self, figures: Mapping[str, tuple[str, bytes, bytes]]) -> None:
+        """Each figure as SVG and PNG."""
+        for name, (_, svg, png) in figures.items():
+            self.write(f"figures/{name}.svg", svg)
+            self.write(f"figures/{name}.png", png)
+
+
+def terminal(table: Table) -> str:
+    """A table and its notes as text for a terminal."""
+    notes = [textwrap.fill(note.replace("in bold", "marked >"), WIDTH) for note in table.notes]
+    return "\n".join([table.title, "", to_text(table, WIDTH), *notes])
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A frame as CSV, the same on every system."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    """A frame as Parquet."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write beside the target, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,148 @@
+"""A run's folder as data: what is written beside its tables so that a later command can read the run again.
+
+Beside ``scores.parquet`` stand ``items.parquet`` (every item of every model, lossless) and ``study.json`` (what is
+known about the study, its choices, similarities and layer weights, and a digest of the items). The same input gives
+the same bytes. `load` reads a folder back as a `Sweep`; a study at one λ is a sweep of one point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
+from results.inputs import KEY, Study
+from results.sweep import Sweep
+
+ITEMS, STUDY, SCORES = "items.parquet", "study.json", "scores.parquet"
+
+#: Raised when what a file holds changes its meaning.
+FORMAT = 1
+
+_MODEL = ("seed", *KEY, "point")
+_ITEM_COLUMNS = (*_MODEL, *ITEM_COLUMNS)
+#: Metrics of one task share most of their values; models one after the other let a codec find that.
+_ORDER = ("task", "split", *_MODEL, "metric", "filter", "item")
+_COMPUTED = ("stderr", "ci_low", "ci_high")
+#: Differs between two runs of one study, or would only repeat another file.
+_LEFT_OUT = ("provenance",)
+
+Read = TypeVar("Read")
+
+
+def as_sweep(study: Study) -> Sweep:
+    """A study as a sweep with one point a row; each row is its own choice."""
+    scores, items = _pointed(study.scores), study.items
+    keys = ["seed", *KEY]
+    points = scores[[*keys, "point"]].drop_duplicates(ignore_index=True)
+    if "point" not in items:
+        items = items.merge(points, on=keys, how="left")
+    choices = points[points["kind"] != "model"].assign(selection="fixed").reset_index(drop=True)
+    meta = {**study.meta, "selection": "fixed", "lambdas": list(dict.fromkeys(choices["point"]))}
+    return Sweep(scores, items, choices[[*keys, "selection", "point"]], study.similarity, study.weights, meta)
+
+
+def _pointed(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores with the name of their λ, also where a study has one λ and did not name it."""
+    if "point" in scores:
+        return scores
+    lam = scores["lambda"].astype(float).abs()
+    return scores.assign(point=["" if np.isnan(value) else f"{value:g}" for value in lam])
+
+
+def files(run: Study | Sweep) -> dict[str, bytes]:
+    """Name → content of what `load` needs beside ``scores.parquet``.
+
+    ``scores.parquet`` is the caller's: all score rows of the run, columns `eval.schema.SCORE_COLUMNS`.
+    """
+    sweep = as_sweep(run) if isinstance(run, Study) else run
+    items = _parquet(sweep.items)
+    record = {
+        "format": FORMAT,
+        "meta": {key: value for key, value in sweep.meta.items() if key not in _LEFT_OUT},
+        "choices": _columns(sweep.choices),
+        "similarity": _columns(sweep.similarity),
+        "weights": _columns(sweep.weights),
+        "digests": {ITEMS: hashlib.sha256(items).hexdigest()},
+    }
+    # In the order given: that of merges and models is the order of every table.
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str) + "\n"
+    return {ITEMS: items, STUDY: text.encode()}
+
+
+def load(folder: Path) -> Sweep:
+    """Read a run's folder.
+
+    Raises:
+        ValueError: no folder, no run in it, a run of an older version, or a file that cannot be read; the line says
+            which, and what to do.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder; give the folders of finished runs, such as runs/mini")
+    for name in (SCORES, STUDY, ITEMS):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} {_missing(folder, name)}")
+    again = "make the run again with the command that made it (finished steps come from the cache)"
+    record = _read(folder / STUDY, again, lambda raw: dict(json.loads(raw)))
+    if record.get("format") != FORMAT:
+        raise ValueError(f"{folder / STUDY} is of another version of this suite; {again}")
+    raw = (folder / ITEMS).read_bytes()
+    if record.get("digests", {}).get(ITEMS) != hashlib.sha256(raw).hexdigest():
+        raise ValueError(f"{folder / ITEMS} is damaged or belongs to another {STUDY}; {again}")
+    items = _read(folder / ITEMS, again, lambda raw: pd.read_parquet(io.BytesIO(raw)))
+    scores = _read(folder / SCORES, again, lambda raw: pd.read_parquet(io.BytesIO(raw)))
+    columns = [name for name in SCORE_COLUMNS if name in scores.columns and name not in _COMPUTED]
+    try:
+        choices, similarity, weights = (pd.DataFrame(record[n]) for n in ("choices", "similarity", "weights"))
+        return Sweep(_pointed(scores[columns]), items, choices, similarity, weights, dict(record["meta"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}; {again}") from error
+
+
+def _missing(folder: Path, name: str) -> str:
+    if name == SCORES or not (folder / SCORES).is_file():
+        return f"holds no run ({SCORES} is missing); give the folder that a run wrote its report into"
+    return (
+        f"was written by an older version ({name} is missing); make the run again with the command in its report "
+        "(finished steps come from the cache)"
+    )
+
+
+def _read(path: Path, again: str, parse: Callable[[bytes], Read]) -> Read:
+    import pyarrow
+
+    try:
+        return parse(path.read_bytes())
+    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
+        raise ValueError(f"{path} cannot be read; {again}") from error
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Column → plain values; numbers that do not exist as null."""
+    return {str(name): frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame.columns}
+
+
+def _parquet(items: pd.DataFrame) -> bytes:
+    """The item table in one fixed order, names and repeated values as dictionaries."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    frame = items[list(_ITEM_COLUMNS)].copy()
+    frame["item"] = frame["item"].astype(str)
+    frame = frame.sort_values(list(_ORDER), kind="stable", ignore_index=True)
+    text = {name: pa.string() for name in _ITEM_COLUMNS}
+    schema = pa.schema(list({**text, "seed": pa.int64(), "value": pa.float64(), "weight": pa.float64()}.items()))
+    # Without the metadata of pandas, which names versions.
+    table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata(None)
+    buffer = io.BytesIO()
+    pq.write_table(
+        table, buffer, compression="zstd", compression_level=12, dictionary_pagesize_limit=2**26, row_group_size=2**26
+    )
+    return buffer.getvalue()

@@ -1,0 +1,178 @@
+"""Every point of a sweep with its scores, intervals and bootstrap draws: one `Curve` a method and merge.
+
+Legend: P points, S seeds, B replicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from results.bootstrap import interval, seed_weights
+from results.estimates import Estimate
+from results.lineup import Model
+from results.statistics import FloatArray
+from results.sweep import TEST, Sweep, one_lambda
+from results.sweep_points import Points, name_of, references, unstable
+
+PPL = "wikitext"
+#: Mean of the merged tasks, and the same with each task divided by its expert's own score (`selection.normalised`).
+RAW, NORMALISED = "mean", "normalised"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One quantity at every point: its value for each seed and the bootstrap's replicates."""
+
+    value_PS: FloatArray
+    draws_PSB: FloatArray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method on one merge.
+
+    Attributes:
+        merge: name of the merge.
+        label: the method.
+        points: in the order of tables.
+        seeds: all seeds of the sweep.
+        present_PS: which points were scored for which seed.
+        unstable_PS: not finite, or over ten times pre's perplexity, on either split.
+        scored: task, `RAW`, and `NORMALISED` where there is a reference → values; the tasks are perplexity and those
+            that were merged.
+        estimates: the same names → one estimate a point: the mean over stable seeds (over all where none is).
+        distance_P: ‖merged − pre‖, mean over seeds.
+        pre: perplexity of pre, one point.
+        units: what the bootstrap of one seed's perplexity draws from.
+    """
+
+    merge: str
+    label: str
+    points: tuple[str, ...]
+    seeds: tuple[int, ...]
+    present_PS: np.ndarray
+    unstable_PS: np.ndarray
+    scored: dict[str, Scored]
+    estimates: dict[str, list[Estimate | None]]
+    distance_P: FloatArray
+    pre: Scored | None
+    units: int | None
+
+    @property
+    def objective(self) -> str:
+        """What λ is chosen by: `NORMALISED` where every expert has a score, else `RAW`."""
+        return NORMALISED if NORMALISED in self.scored else RAW
+
+    @property
+    def stable_PS(self) -> np.ndarray:
+        return np.asarray(self.present_PS & ~self.unstable_PS)
+
+    @property
+    def line(self) -> list[int]:
+        """Places of the points with one λ for all tasks, in the order of λ."""
+        lams = [one_lambda(point) for point in self.points]
+        return sorted((place for place, lam in enumerate(lams) if lam == lam), key=lambda place: lams[place])
+
+    @property
+    def lam_P(self) -> FloatArray:
+        """λ of each point, NaN where it has one λ a task."""
+        return np.array([one_lambda(point) for point in self.points])
+
+
+def over_seeds(value_S: FloatArray, draws_SB: FloatArray) -> Estimate:
+    """Mean over seeds with the bootstrap's interval, the hierarchical one for several seeds."""
+    low, high = interval(weighted(draws_SB)[None])
+    return Estimate(float(value_S.mean()), float(low[0]), float(high[0]), 0, len(value_S))
+
+
+def weighted(draws_SB: FloatArray) -> FloatArray:
+    """Mean over seeds in each replicate, the seeds drawn first: the hierarchical bootstrap."""
+    if len(draws_SB) == 1:
+        return draws_SB[0]
+    return np.asarray(np.einsum("sb,sb->b", draws_SB, _shares(*draws_SB.shape)))
+
+
+#: The seeds of every replicate, drawn once for all points.
+_shares = lru_cache(maxsize=4)(seed_weights)
+
+
+def curves(sweep: Sweep, merge: str, test: Points, dev: Points | None, normalise: bool) -> Iterator[Curve]:
+    """The curves of one merge, a method each.
+
+    Args:
+        sweep: where the points come from.
+        merge: a learning merge.
+        test: its points on the test split.
+        dev: its points on the development split, whose instability counts as well.
+        normalise: whether every merge of the sweep has `references`. They are taken as fixed: their own error moves
+            all points together and no difference between two points.
+    """
+    models, seeds = test.lineup.models, test.lineup.seeds
+    skip = {place: [seeds.index(seed) for seed in unstable(key, test, dev)] for place, key in enumerate(models)}
+    tasks = [task for task in (PPL, *test.lineup.members(merge)) if task in test.measures]
+    found = {task: test.measures[task].estimates(models, skip) for task in tasks}
+    shares = references(sweep, merge) if normalise else None
+    for label in dict.fromkeys(name for kind, other, name in sweep.methods if (kind, other) == ("learn", merge)):
+        yield _curve(sweep, merge, label, test, skip, found, shares)
+
+
+def _curve(
+    sweep: Sweep,
+    merge: str,
+    label: str,
+    test: Points,
+    skip: dict[int, list[int]],
+    found: dict[str, list[Estimate | None]],
+    shares: dict[str, dict[int, float]] | None,
+) -> Curve:
+    lineup, seeds = test.lineup, tuple(test.lineup.seeds)
+    points = tuple(sweep.points("learn", merge, label))
+    places = [lineup.position[Model("learn", merge, name_of(label, point))] for point in points]
+    rows = sweep.rows("scores", TEST)
+    present = np.array([[(s, "learn", merge, label, point) in rows for s in seeds] for point in points])
+    broken = np.array([[s in skip[place] for s in range(len(seeds))] for place in places])
+    measures = {task: test.measures[task] for task in found}
+    scored = {task: Scored(m.point_MS[places], m.replicates.draws_MSB[places]) for task, m in measures.items()}
+    estimates = {task: [own[place] for place in places] for task, own in found.items()}
+    members = [task for task in scored if task != PPL]
+    for name, share in ((RAW, None), (NORMALISED, shares)):
+        if members and (name == RAW or share):
+            scored[name] = _mean([scored[task] for task in members], [_scale(share, task, seeds) for task in members])
+            estimates[name] = [_estimate(scored[name], place, present, broken) for place in range(len(points))]
+    distance = np.array([lineup.distance(lineup.models[place]) for place in places])
+    pre, units = _pre(test)
+    return Curve(merge, label, points, seeds, present, broken, scored, estimates, distance, pre, units)
+
+
+def _scale(shares: dict[str, dict[int, float]] | None, task: str, seeds: tuple[int, ...]) -> FloatArray:
+    return np.array([shares[task][seed] if shares else 1.0 for seed in seeds])
+
+
+def _mean(tasks: list[Scored], scales: list[FloatArray]) -> Scored:
+    """Mean over tasks, each divided by its scale (S,)."""
+    values = [task.value_PS / scale for task, scale in zip(tasks, scales, strict=True)]
+    draws = np.zeros_like(tasks[0].draws_PSB)
+    for task, scale in zip(tasks, scales, strict=True):
+        draws += task.draws_PSB / (scale[:, None] * len(tasks))
+    return Scored(np.mean(values, axis=0), draws)
+
+
+def _pre(test: Points) -> tuple[Scored | None, int | None]:
+    """Perplexity of pre, and what the bootstrap of one seed's perplexity draws from."""
+    place, measure = test.lineup.position.get(Model("model", "", "pre")), test.measures.get(PPL)
+    if place is None or measure is None:
+        return None, None
+    own = Scored(measure.point_MS[[place]], measure.replicates.draws_MSB[[place]])
+    return own, measure.units((0,))
+
+
+def _estimate(mean: Scored, place: int, present_PS: np.ndarray, broken_PS: np.ndarray) -> Estimate | None:
+    """The mean over stable seeds, over all where none is stable; None where nothing was scored."""
+    have = present_PS[place] & np.isfinite(mean.value_PS[place])
+    stable = have & ~broken_PS[place]
+    kept = np.flatnonzero(stable if stable.any() else have)
+    return over_seeds(mean.value_PS[place, kept], mean.draws_PSB[place, kept]) if len(kept) else None
