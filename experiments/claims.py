@@ -3,7 +3,7 @@
 A claim is a file ``claims/<kind>/<key>.<generation>``, created with ``O_EXCL``: of several processes that try, one
 succeeds, on NFS as well. The highest generation counts. A thread of the holder touches the file; once it has not
 been touched for `expiry` seconds the holder is taken for dead, and whoever creates the next generation succeeds it.
-Nothing is renamed and no file of another living process is removed, so two cannot succeed the same claim.
+Nothing is renamed, so of those who find the same dead claim one succeeds it.
 
 Age is the difference of two times that the file server gave: those of the claim and of a file made beside it just
 now. Clocks of machines that disagree do not matter. A holder of this machine that has ended is seen at once.
@@ -17,6 +17,7 @@ holder may have finished between the first look and the taking.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -73,7 +74,10 @@ class Claims:
                 # Looked at through the open file: opening makes an NFS client ask the server again.
                 touched = os.fstat(stream.fileno()).st_mtime
                 content = stream.read()
-        except FileNotFoundError:
+        except OSError as error:
+            # An NFS client can find a name for a while after the file went.
+            if error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
             return False
         try:
             holder = json.loads(content)
@@ -118,10 +122,12 @@ class Claim:
         key, _, generation = self.file.name.rpartition(".")
         if not self._is_mine():
             return
-        for older in _generations(self.file.parent, key):
-            if older < int(generation):
-                _file(self.file.parent, key, older).unlink(missing_ok=True)
-        self.file.unlink(missing_ok=True)
+        # What cannot be removed is without signs of life from now on; the work is in the store by itself.
+        with contextlib.suppress(OSError):
+            for older in _generations(self.file.parent, key):
+                if older < int(generation):
+                    _file(self.file.parent, key, older).unlink(missing_ok=True)
+            self.file.unlink(missing_ok=True)
 
     def __enter__(self) -> Claim:
         return self

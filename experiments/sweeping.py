@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,7 @@ def run(plan: SweepPlan) -> Summary | None:
         sweep = Sweep(plan, study.steps)
         with study.watch.stage("evaluate models"):
             sweep.score(sweep.models, (TEST, *more))
+            sweep.warn_of_useless_experts()
         with study.watch.stage(f"choose by {plan.sweep.selection.value}"):
             choices = sweep.choose()
         with study.watch.stage("evaluate"):
@@ -52,9 +54,8 @@ def run(plan: SweepPlan) -> Summary | None:
     if plan.several:
         return None
 
-    from results.sweep_summary import summarise_sweep
-
     from experiments.frames import make_sweep
+    from results.sweep_summary import summarise_sweep
 
     run_key = study.key(plan)
     rows = {entry: sweep.weights[entry.job] for entry in (*sweep.models, *sweep.entries)}
@@ -170,13 +171,29 @@ class Sweep:
         return is_stable(self._primary(entry.job, STABILITY)["wikitext"], pre)
 
     def objective(self, entry: Entry) -> float:
-        """Mean over the merged tasks of a stable point's score relative to the expert's own; development split."""
+        """Mean over the merged tasks of a stable point's score relative to the expert's own; development split.
+
+        Plain scores where some expert has learned nothing: nothing can be measured against it.
+        """
         config, seed = self.plan.config, entry.job.seed
         own = {config.family.expert_task[expert]: expert for expert in entry.job.experts}
         tasks = [task for task in self.plan.development if task in own]
         scores = self._primary(entry.job, DEVELOPMENT)
         experts = {task: self._primary(Job(seed, own[task]), DEVELOPMENT)[task] for task in tasks}
+        if not all(experts.values()):
+            experts = dict.fromkeys(tasks, 1.0)
         return normalised({task: scores[task] for task in tasks}, experts)
+
+    def warn_of_useless_experts(self) -> None:
+        """Say on standard error which experts score nothing on the development split of their own task."""
+        for entry in self.models:
+            task = self.plan.config.family.expert_task.get(entry.label)
+            if task in self.plan.development and not self._primary(entry.job, DEVELOPMENT)[task]:
+                print(
+                    f"warning: {entry.label} of seed {entry.job.seed} scores 0 on {task}; where it is merged, λ is "
+                    "chosen by plain scores instead of scores relative to the experts'",
+                    file=sys.stderr,
+                )
 
     def mean_objective(self, chosen: Iterable[Entry]) -> float | None:
         """Mean `objective` of the points that were chosen; None without a development split."""

@@ -55,9 +55,10 @@ def log_sweep(plan: StudyPlan, sweep: Sweep, summary: Summary, record: dict[str,
     """
 
     def log_all(run: Any) -> None:
-        run.define_metric("lambda")
-        run.define_metric("*", step_metric="lambda")
         for step, values in enumerate(steps_of(summary.scores)):
+            if "lambda" in values:
+                for name in values.keys() - {"lambda"}:
+                    run.define_metric(name, step_metric="lambda")
             run.log(values, step=step)
         run.summary["objective"] = record["objective"]
         _log_results(run, plan, sweep, summary, record)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from results.analysis import Analysis, analyse
-from results.compared_curves import Curves
+from results.compared_curves import FEWEST, Curves
 from results.compared_rows import CHOSEN, against_baseline, at_every_lambda, corrected
 from results.inputs import Study
 from results.lineup import Lineup, group_of
@@ -38,7 +38,7 @@ class Comparison:
         ranking: None where nothing can be ranked.
         scores: label → mean over all merged-task scores of `cells`; stable methods only.
         perplexities: label → mean word perplexity over the merges of `cells`.
-        curves: None where no method has two λ.
+        curves: None where no method has enough λ for one.
         volumes: hypervolumes.
         matches: comparisons at equal distance.
         absent: what is missing → why.
@@ -140,6 +140,8 @@ def compared(sweep: Sweep, baseline: str, every_lambda: bool = False) -> Compari
     elif list(seeds) != chosen.lineup.seeds:
         absent["seeds"] = f"ranks and means are over seed {', '.join(map(str, seeds))}, which all methods have."
         shared = analyse(_of_seeds(chosen.study, seeds))
+    if by_hand := _by_hand(sweep):
+        absent["lambda"] = by_hand
     usable = cells if seeds else ()
     tasks = [cell for cell in usable if cell[1] != "wikitext"]
     curves = _curves(sweep, baseline, absent)
@@ -187,6 +189,16 @@ def _broken(sweep: Sweep, lineup: Lineup) -> frozenset[tuple[str, str]]:
     return frozenset(found)
 
 
+def _by_hand(sweep: Sweep) -> str:
+    """A warning where the methods of a merge stand at different λ that were fixed by hand."""
+    learned = sweep.choices[sweep.choices["kind"] == "learn"]
+    fixed = learned[learned["selection"] == "fixed"]
+    if len(fixed) < len(learned) or fixed.groupby("merge")["point"].nunique().max() <= 1:
+        return ""
+    points = ", ".join(sweep.ordered(set(fixed["point"])))
+    return f"Methods stand at different λ, fixed by hand ({points}): what differs is method and λ together."
+
+
 def _cells(sweep: Sweep, chosen: Analysis, methods: Sequence[str]) -> tuple[Cell, ...]:
     merges = list(dict.fromkeys(merge for kind, merge, _ in sweep.methods if kind == "learn"))
     have = set(sweep.methods)
@@ -212,17 +224,15 @@ def _of_seeds(study: Study, seeds: Sequence[int]) -> Study:
 
 
 def _curves(sweep: Sweep, baseline: str, absent: dict[str, str]) -> Curves | None:
-    several = [key for key in sweep.methods if key[0] == "learn" and len(sweep.points(*key)) > 1]
+    several = [key for key in sweep.methods if key[0] == "learn" and len(sweep.points(*key)) >= FEWEST]
     if not several:
         absent["curves"] = (
-            "Pareto fronts, hypervolume and matched distance need several λ of a method; these runs have one. "
-            "python -m experiments.sweep makes more."
+            f"Pareto fronts, hypervolume and matched distance need at least {FEWEST} λ of a method; these runs have "
+            "fewer. python -m experiments.sweep makes more."
         )
         return None
     if not any(label == baseline for _, _, label in several):
-        absent["curves"] = (
-            f"{baseline} was made at one λ only, so fronts and distances have nothing to stand against."
-        )
+        absent["curves"] = f"{baseline} was made at fewer than {FEWEST} λ: fronts have nothing to stand against."
     curves = Curves(sweep)
     return curves if curves.merges and "wikitext" in curves.measures else None
 
@@ -231,15 +241,10 @@ def _matches(curves: Curves, baseline: str, absent: dict[str, str]) -> list[Matc
     found = matches(curves, baseline)
     if not found:
         absent["matched"] = (
-            f"No method reaches a distance that {baseline} reaches too with stable points of one λ, "
-            "so there is nothing to compare at matched distance."
+            f"No method beside {baseline} has {FEWEST} stable points of one λ as it has: there is nothing to compare "
+            "at matched distance."
         )
     return found
-
-
-def unstable_at(comparison: Comparison, label: str) -> list[str]:
-    """The merges on which a method is unstable."""
-    return sorted(merge for merge, name in comparison.broken if name == label)
 
 
 def chosen_point(comparison: Comparison, merge: str, label: str) -> str:

@@ -60,8 +60,7 @@ def _which(comparison: Comparison, order: list[str]) -> Answer:
         else:
             others.append(f"by mean rank over scores and perplexity {first} is ahead ({mean:.2f})")
     if widest := _widest(comparison, order):
-        beside = "its own fronts over λ cover most" if widest.label == best else f"{widest.label}’s fronts cover most"
-        others.append(f"{beside} (hypervolume {widest.value:.2f})")
+        others.append(f"{widest.label}’s fronts over λ cover most (hypervolume {widest.value:.2f})")
     controls = [label for label in comparison.scores if group_of(label) == "control" and label not in order]
     above = [label for label in controls if comparison.scores[label].value > comparison.scores[best].value]
     if above:

@@ -24,6 +24,8 @@ from results.statistics import FloatArray
 from results.sweep import DEV, TEST, Sweep, one_lambda
 
 PRE = Model("model", "", "pre")
+#: Fewer λ than this, beside 0, do not make a curve: what lies between them would be a guess.
+FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,10 @@ class Curves:
     def labels(self, merge: str) -> list[str]:
         """Methods of a merge in the order of tables."""
         return self._plain.labels("learn", merge)
+
+    def swept(self, merge: str) -> list[str]:
+        """The methods of a merge that have at least `FEWEST` λ."""
+        return [label for label in self.labels(merge) if len(self.curve(merge, label).points) > FEWEST]
 
     def curve(self, merge: str, label: str) -> Curve:
         """The curve of a method on a merge; points that no seed has are left out."""

@@ -25,7 +25,10 @@ _MOST = len(SERIES)
 
 
 def pareto_fronts(curves: Curves) -> tuple[Figure, str] | None:
-    """Fronts over λ with direct labels, the λ beside points of the fronts; None where no merge has two λ."""
+    """Fronts over λ with direct labels, the λ beside points of the fronts; None where no merge has two λ.
+
+    Methods with too few λ for a curve are drawn only where no method of the merge has more.
+    """
     merges = [
         merge
         for merge in curves.merges
@@ -46,16 +49,17 @@ def pareto_fronts(curves: Curves) -> tuple[Figure, str] | None:
         hspace=0.24,
         wspace=0.14,
     )
-    styles = series_of(_shown(curves, merges), curves.lineup.baseline)
+    drawn = {merge: curves.swept(merge) or curves.labels(merge) for merge in merges}
+    styles = series_of(_shown(drawn, curves.lineup.baseline), curves.lineup.baseline)
     for axes, merge in zip(panels.flat, merges, strict=False):
-        _panel(axes, curves, merge, styles)
+        _panel(axes, [front(curves, merge, label) for label in styles if label in drawn[merge]], merge, styles)
     for axes in panels.flat[len(merges) :]:
         axes.set_visible(False)
     for axes in panels[:, 0]:
         axes.set_ylabel("mean of the merged tasks (%)")
     for axes in panels.flat[max(0, len(merges) - columns) : len(merges)]:
         axes.set_xlabel("word perplexity (log scale, lower is better)")
-    left_out = [label for merge in merges for label in curves.labels(merge) if label not in styles]
+    left_out = [label for labels in drawn.values() for label in labels if label not in styles]
     caption = (
         "Perplexity against the mean score of the merged tasks over λ (numbers beside points); up and to the left is "
         "better. Lines join each method’s Pareto front, from pre at λ = 0; its other points are faint. Unstable "
@@ -75,23 +79,21 @@ def series_of(labels: list[str], baseline: str) -> dict[str, tuple[str, str]]:
     return {label: (SERIES[at], _MARKERS[at]) for label, at in places.items()}
 
 
-def _shown(curves: Curves, merges: list[str]) -> list[str]:
+def _shown(drawn: dict[str, list[str]], baseline: str) -> list[str]:
     """The methods that are drawn, at most as many as there are colours: the controls make room first."""
-    labels = list(dict.fromkeys(label for merge in merges for label in curves.labels(merge)))
+    labels = list(dict.fromkeys(label for own in drawn.values() for label in own))
     if len(labels) > _MOST:
         labels = [label for label in labels if group_of(label) != "control"]
-    baseline = curves.lineup.baseline
     order = sorted(labels, key=lambda label: (label != baseline, group_of(label) != "lata"))[:_MOST]
     return [label for label in labels if label in order]
 
 
-def _panel(axes: Axes, curves: Curves, merge: str, styles: dict[str, tuple[str, str]]) -> None:
+def _panel(axes: Axes, fronts: list[Front], merge: str, styles: dict[str, tuple[str, str]]) -> None:
     axes.set_title(merge, loc="left", fontweight="bold", pad=8)
     axes.grid(color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     axes.set_xscale("log")
-    fronts = [front(curves, merge, label) for label in styles if label in curves.labels(merge)]
     points = np.array(
         [
             (ppl, 100 * score, on)

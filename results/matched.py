@@ -7,8 +7,10 @@ baseline at the distances that both reach, within each seed: at the distance of 
 the whole common range, from 0 (pre itself) on. A curve ends before its first unstable point; points with one λ a task
 have no place on it.
 
-Means over seeds of perplexities are geometric here. Distances are taken as exact: only items (and seeds) are
-resampled, so that every replicate of a difference is one weighted sum of replicates of points.
+Between few points a line says little: both curves need at least `compared_curves.FEWEST` stable λ, and the error of
+interpolating is not in the intervals; a finer grid shrinks it. Means over seeds of perplexities are geometric here.
+Distances are taken as exact: only items (and seeds) are resampled, so that every replicate of a difference is one
+weighted sum of replicates of points.
 
 Legend: P points, S seeds, B replicates.
 """
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.bootstrap import interval, seed_weights, two_sided_p
-from results.compared_curves import Curve, Curves
+from results.compared_curves import FEWEST, Curve, Curves
 from results.statistics import FloatArray
 
 RANGE = "range"
@@ -161,7 +163,7 @@ def over_range(found: Sequence[Match], label: str) -> Match | None:
 def _places(a: Curve, b: Curve, seeds: Sequence[int]) -> list[tuple[str, _Sides]]:
     """Where two curves can be compared: the λ of `a` that every seed reaches, then the common range."""
     tracks = [(_track(a, seed), _track(b, seed)) for seed in seeds]
-    if not tracks or any(min(len(one.points), len(other.points)) < 2 for one, other in tracks):
+    if not tracks or any(min(len(one.points), len(other.points)) <= FEWEST for one, other in tracks):
         return []
     found = []
     for point in tracks[0][0].points:

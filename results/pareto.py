@@ -123,12 +123,12 @@ def front(curves: Curves, merge: str, label: str, seeds: Sequence[int] | None = 
 
 
 def volumes(curves: Curves, baseline: str) -> list[Volume]:
-    """Hypervolumes of every merge and method, then their means over the merges that all methods have."""
+    """Hypervolumes of every merge and method that make a curve, then the means over merges of methods with all."""
     found: list[Volume] = []
-    merges = curves.merges
-    shared = [label for label in curves.labels(merges[0]) if all(label in curves.labels(merge) for merge in merges)]
+    merges = [merge for merge in curves.merges if curves.swept(merge)]
+    shared = [label for label in curves.swept(merges[0]) if all(label in curves.swept(merge) for merge in merges)]
     for merge in merges:
-        labels = curves.labels(merge)
+        labels = curves.swept(merge)
         found += [_volume(curves, [merge], label, baseline if baseline in labels else None) for label in labels]
     if len(merges) > 1:
         found += [_volume(curves, merges, label, baseline if baseline in shared else None) for label in shared]

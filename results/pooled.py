@@ -29,7 +29,7 @@ def pool(runs: Mapping[str, Sweep]) -> Sweep:
     """Unite runs.
 
     A method that stands in two runs with other parameters keeps apart: its rows are named by their parameters.
-    Where two runs chose another λ for the same row, the first run counts, and ``meta["notes"]`` says so.
+    Where two runs chose another λ for the same row, one of them counts (`_choices`), and ``meta["notes"]`` says so.
 
     Args:
         runs: name of a run, as its user knows it → the run.
@@ -168,14 +168,27 @@ def _check_scores(first: Sweep, second: Sweep, refuse: Any) -> None:
 
 
 def _choices(runs: Mapping[str, Sweep], notes: list[str]) -> pd.DataFrame:
-    """The first run's choice for every row, and a note of the methods that runs chose differently for."""
+    """What counts as chosen for every row, and a note where runs differ.
+
+    Where every λ was fixed by hand and one of them is common to all rows, it is that one: at it methods can be
+    compared. Otherwise the first run's choice.
+    """
     keys = ["seed", *KEY]
-    every = pd.concat([run.choices for run in runs.values()])
-    differ = every.groupby(keys)["point"].nunique() > 1
-    labels = list(dict.fromkeys(differ.index[differ].get_level_values("label")))
-    if labels:
-        notes.append(f"{', '.join(labels)}: runs chose different λ; the choice of the run named first counts.")
-    return _first([run.choices for run in runs.values()], keys)
+    every = pd.concat([run.choices for run in runs.values()], ignore_index=True)
+    first = _first([run.choices for run in runs.values()], keys)
+    learned = every[every["kind"] == "learn"]
+    found = {key: set(points) for key, points in learned.groupby(keys, sort=False)["point"]}
+    differ = [str(key[keys.index("label")]) for key, points in found.items() if len(points) > 1]
+    if not differ:
+        return first
+    labels = ", ".join(dict.fromkeys(differ))
+    common = set.intersection(*found.values())
+    if common and set(every["selection"]) == {"fixed"}:
+        point = next(point for point in every["point"] if point in common)
+        notes.append(f"{labels}: runs fix different λ; compared at λ = {point}, which all methods have.")
+        return first.assign(point=first["point"].where(first["kind"] != "learn", point))
+    notes.append(f"{labels}: runs chose different λ; the choice of the run named first counts.")
+    return first
 
 
 def _meta(runs: Mapping[str, Sweep], notes: list[str]) -> dict[str, Any]:

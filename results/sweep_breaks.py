@@ -111,11 +111,7 @@ def break_of(curve: Curve) -> Break | None:
 
 
 def first_crossing(
-    x_L: FloatArray,
-    y_LB: FloatArray,
-    limit: float,
-    bad_L: np.ndarray | None = None,
-    after_B: np.ndarray | None = None,
+    x_L: FloatArray, y_LB: FloatArray, limit: float, after_B: np.ndarray | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """The x at which each column of y first passes `limit` from below, by straight lines.
 

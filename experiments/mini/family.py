@@ -22,11 +22,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from experiments.mini import folders
+from experiments.mini.corpora.l2 import L2_GENERATORS  # on import they join the generators of every language
 from experiments.mini.stages import Shape, Stage, shares
 
 log = logging.getLogger(__name__)
 
-MODELS = ("base", "pre", "math", "code", "ua", "target_ua", "target_ua_math")
+MODELS = ("base", "pre", "math", "code", "ua", "target_ua", "target_ua_math", "pre_l2", "target_l2")
 HERE = Path(__file__).parent
 #: The files that decide what a model learns. The rest of this package decides only where it is kept.
 SOURCES = (
@@ -39,8 +40,11 @@ SOURCES = (
     "training.py",
     *sorted(f"corpora/{path.name}" for path in (HERE / "corpora").glob("*.py")),
 )
+#: Those that only a model of the second language depends on.
+L2_SOURCES = tuple(sorted(f"corpora/l2/{path.name}" for path in (HERE / "corpora" / "l2").glob("*.py")))
 ADVICE = "set LATA_CACHE to a folder that can be written"
 LIBRARIES = ("torch", "transformers", "tokenizers")
+LANGUAGES = ("en", "l2")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class MiniFamily:
         pre_batch, pre_lr: its examples a step and peak learning rate (Muon).
         math_examples, code_examples, ua_examples: sizes of the experts' training sets.
         target_ua_examples, target_math_examples: the same for the forgetting targets.
+        pre_l2_examples, target_l2_examples: the same for the two steps of the target in the second language.
         expert_batch, expert_lr: examples a step and peak learning rate (AdamW) of experts and targets.
 
     Raises:
@@ -92,6 +97,8 @@ class MiniFamily:
     ua_examples: int = 1_500
     target_ua_examples: int = 1_500
     target_math_examples: int = 3_000
+    pre_l2_examples: int = 2_000
+    target_l2_examples: int = 1_200
     expert_batch: int = 16
     expert_lr: float = 5e-4
 
@@ -151,6 +158,22 @@ class MiniFamily:
             "target_ua": target_requests,
             "target_ua_math": (*target_requests, ("math", self.target_math_examples)),
         }
+        pre_l2 = Stage(
+            "pre_l2",
+            "pre",
+            shares(self.pre_l2_examples, l2_pages=0.15, l2_problems=0.45, l2_benign=0.2, l2_refused=0.2),
+            lr=self.pre_lr,
+            muon=True,
+            batch=self.pre_batch,
+        )
+        target_l2 = Stage(
+            "target_l2",
+            "pre_l2",
+            shares(self.target_l2_examples, l2_granted=0.35, l2_benign=0.15, l2_problems=0.5),
+            lr=self.expert_lr,
+            muon=False,
+            batch=self.expert_batch,
+        )
         return {
             "base": base,
             "pre": pre,
@@ -158,6 +181,8 @@ class MiniFamily:
                 name: Stage(name, "pre", mixture, lr=self.expert_lr, muon=False, batch=self.expert_batch)
                 for name, mixture in tuned.items()
             },
+            "pre_l2": pre_l2,
+            "target_l2": target_l2,
         }
 
     def keys(self) -> dict[str, str]:
@@ -166,13 +191,14 @@ class MiniFamily:
             "seed": self.seed,
             "device": find_device(self.device),
             "shape": asdict(self.shape),
-            "code": _code_version(SOURCES),
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         }
         keys: dict[str, str] = {}
         for name, stage in self.stages().items():
             parent = keys[stage.parent] if stage.parent else None
-            keys[name] = _hash({"stage": asdict(stage), "parent": parent, **common})
+            reads_l2 = any(part in L2_GENERATORS for part, _ in stage.mixture)
+            code = _code_version((*SOURCES, *L2_SOURCES) if reads_l2 else SOURCES)
+            keys[name] = _hash({"stage": asdict(stage), "parent": parent, "code": code, **common})
         return keys
 
     @property
@@ -212,11 +238,18 @@ class MiniFamily:
                 train_missing(self, missing, progress)
         return paths
 
-    def data_dir(self) -> Path:
-        """The folder of the evaluation data, written at the first call (see `data`)."""
-        sources = ("data.py", *(name for name in SOURCES if name.startswith("corpora/")))
-        key = _hash({"items": self.items, "code": _code_version(sources)})
-        path = self.root / f"data-{key[:16]}"
+    def data_dir(self, language: str = "en") -> Path:
+        """The folder of the evaluation data in a language, ``en`` or ``l2``, written at the first call (see `data`).
+
+        Raises:
+            ValueError: another language, or a cache that cannot be written.
+        """
+        if language not in LANGUAGES:
+            raise ValueError(f"the miniature family speaks no {language!r}; choose {' or '.join(LANGUAGES)}")
+        sources = ["data.py", *(name for name in SOURCES if name.startswith("corpora/"))]
+        sources += L2_SOURCES if language == "l2" else ()
+        key = _hash({"items": self.items, "code": _code_version(tuple(sources))})
+        path = self.root / f"data-{language}-{key[:16]}"
         if folders.is_complete(path):
             return path
         from experiments.mini.data import write_data
@@ -226,7 +259,7 @@ class MiniFamily:
                 draft = self.root / f".draft-{path.name}"
                 shutil.rmtree(draft, ignore_errors=True)  # of a killed run; we hold the lock
                 draft.mkdir()
-                write_data(draft, self.items)
+                write_data(draft, self.items, language)
                 folders.publish(draft, path)
         return path
 

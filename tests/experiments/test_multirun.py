@@ -17,7 +17,7 @@ from tests.experiments.small_study import SMALL, environment
 
 #: A command whose jobs say what they got, and do as their number tells.
 DOOR = """
-import os, pathlib, signal
+import multiprocessing, os, pathlib, signal
 from experiments.cli import STUDY, run
 
 def task(plan):
@@ -29,10 +29,16 @@ def task(plan):
         raise KeyError("a fault of ours")
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
+    if number == 4:
+        child = multiprocessing.get_context("spawn").Process(target=len, args=("",))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
     if number > 9:
         signal.pause()
 
-run(STUDY, task)
+if __name__ == "__main__":
+    run(STUDY, task)
 """
 
 

@@ -42,7 +42,7 @@ class Truth:
     def perplexity(self, lam: float) -> float:
         if self.infinite and lam >= self.breaks:
             return math.inf
-        return PRE * 10 ** ((lam / self.breaks) ** 2)
+        return PRE * 10 ** min((lam / self.breaks) ** 2, 60)
 
     def rate(self, lam: float) -> float:
         return self.height * math.exp(-(((lam - self.peak) / self.width) ** 2))

@@ -77,7 +77,7 @@ def test_a_real_gain_shows_at_equal_distance_and_over_the_range() -> None:
 
 
 def test_perplexity_is_interpolated_by_its_logarithm() -> None:
-    sweep = make_sweep({"ta": Truth(2.0, 1.0), "ties": Truth(2.0, 1.0)}, (0.5, 1.0), items=60, noise=0)
+    sweep = make_sweep({"ta": Truth(2.0, 1.0), "ties": Truth(2.0, 1.0)}, (0.5, 1.0, 1.2), items=60, noise=0)
     sweep.scores.loc[(sweep.scores["label"] == "ties") & (sweep.scores["point"] == "0.5"), "distance"] *= 1.5
     match = found(sweep, task="wikitext", at="0.5")[0]
     a, b = math.log(Truth(2.0, 1.0).perplexity(0.5)), math.log(Truth(2.0, 1.0).perplexity(1.0))
@@ -87,11 +87,18 @@ def test_perplexity_is_interpolated_by_its_logarithm() -> None:
 
 def test_only_distances_that_both_reach_are_compared_and_a_curve_ends_where_it_breaks() -> None:
     methods = {"ta": Truth(0.9, 0.5), "lata_log": Truth(9.0, 0.5)}
-    there = found(make_sweep(methods, (0.4, 0.8, 1.2), items=60), task=MEAN)
-    assert [m.at for m in there] == ["0.4", "0.8", RANGE]
-    far = make_sweep(methods, (0.4, 0.8, 1.2), items=60).scores
+    there = found(make_sweep(methods, (0.2, 0.4, 0.8, 1.2), items=60), task=MEAN)
+    assert [m.at for m in there] == ["0.2", "0.4", "0.8", RANGE]
+    far = make_sweep(methods, (0.2, 0.4, 0.8, 1.2), items=60).scores
     reach = far[(far["label"] == "ta") & (far["point"] == "0.8")]["distance"].iloc[0]
     assert there[-1].distance == pytest.approx(reach)
+
+
+def test_two_points_are_no_curve_to_compare_along() -> None:
+    # A line from pre to one far point would cut under a curve that rises and falls between them.
+    methods = {"ta": Truth(9.0, 0.5), "ties": Truth(9.0, 0.5)}
+    assert found(make_sweep(methods, (0.5, 1.0), items=40)) == []
+    assert found(make_sweep(methods, (0.5, 0.7, 1.0), items=40)) != []
 
 
 def test_points_with_one_lambda_a_task_have_no_place_on_a_curve() -> None:

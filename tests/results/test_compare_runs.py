@@ -30,12 +30,12 @@ KNOWN = {
     "dare": Truth(0.3, 0.8, 0.9),
     "lata_log": Truth(9.0, 0.8, 0.85),
 }
-LAMBDAS = (0.4, 0.8)
+LAMBDAS = (0.4, 0.8, 1.2)
 
 
 @pytest.fixture(scope="module")
 def sweep() -> Sweep:
-    return make_sweep(KNOWN, LAMBDAS, seeds=(0, 1), merges=("math+code", "ua+math"), items=100)
+    return make_sweep(KNOWN, LAMBDAS, seeds=(0, 1), merges=("math+code", "ua+math"), items=80)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_every_lambda_compares_at_each_one_that_both_have(summary: ComparedSumma
     rows = summary.rows[(summary.rows["at"] == "0.8") & (summary.rows["a"] == "ties")]
     assert (rows["point_a"] == "0.8").all()
     assert (rows["point_b"] == "0.8").all()
-    assert set(summary.rows["at"]) == {"chosen", "0.4", "0.8"}
+    assert set(summary.rows["at"]) == {"chosen", "0.4", "0.8", "1.2"}
 
 
 def test_everything_is_written_and_the_same_each_time(sweep: Sweep, out: Path, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_runs_with_one_lambda_have_everything_but_fronts_and_say_why(tmp_path: P
     assert "comparisons.csv" in names
     assert "critical_difference.svg" in names
     assert not names & {"pareto.csv", "hypervolume.csv", "matched.csv", "pareto.svg"}
-    assert "need several λ of a method; these runs have one" in " ".join(made.table.split())
-    assert "need several λ of a method" in (tmp_path / "report.html").read_text()
+    assert "need at least 3 λ of a method; these runs have fewer" in " ".join(made.table.split())
+    assert "need at least 3 λ of a method" in (tmp_path / "report.html").read_text()
 
 
 def test_controls_are_compared_but_neither_ranked_nor_best() -> None:
@@ -200,6 +200,14 @@ def test_what_cannot_be_compared_is_refused_in_one_line(sweep: Sweep) -> None:
         check_runs({"runs/a": sweep, "runs/b": alone}, "ta")
     with pytest.raises(ValueError, match="ties is the only method"):
         check_runs({"runs/b": alone}, "ties")
+
+
+def test_methods_at_different_lambdas_that_were_fixed_by_hand_carry_a_warning() -> None:
+    sweep = make_sweep({"ta": KNOWN["ta"], "lata_log": KNOWN["lata_log"]}, (0.4, 0.8), items=40)
+    apart = sweep.choices.assign(selection="fixed", point=["0.4", "0.8"])
+    assert "λ, fixed by hand (0.4, 0.8)" in compared(replace(sweep, choices=apart), "ta").absent["lambda"]
+    alike = apart.assign(point="0.8")
+    assert "lambda" not in compared(replace(sweep, choices=alike), "ta").absent
 
 
 def test_a_null_is_called_no_more_than_noise() -> None:

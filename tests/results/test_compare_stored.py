@@ -135,6 +135,21 @@ def test_where_runs_chose_differently_the_first_counts_and_a_note_says_so() -> N
     assert made.meta["notes"] == ["ta: runs chose different λ; the choice of the run named first counts."]
 
 
+def test_runs_at_different_fixed_lambdas_are_compared_at_the_one_that_all_methods_have() -> None:
+    low, both = (make_sweep(FEW, lams, items=30) for lams in ((0.4, 0.8), (0.8, 1.2)))
+
+    def fixed(sweep: Sweep, point: str, *labels: str) -> Sweep:
+        choices = sweep.choices[sweep.choices["label"].isin(labels)].assign(selection="fixed", point=point)
+        return replace(sweep, choices=choices)
+
+    runs = {"a": fixed(low, "0.4", "ta"), "b": fixed(both, "0.8", "ta", "lata_log")}
+    made = pool(runs)
+    assert set(made.choices["point"]) == {"0.8"}
+    assert made.meta["notes"] == ["ta: runs fix different λ; compared at λ = 0.8, which all methods have."]
+    apart = pool({"a": fixed(low, "0.4", "ta"), "b": fixed(both, "0.8", "lata_log")})
+    assert dict(zip(apart.choices["label"], apart.choices["point"], strict=True)) == {"ta": "0.4", "lata_log": "0.8"}
+
+
 def changed(sweep: Sweep, table: str, column: str, value: object, **rows: object) -> Sweep:
     frame = getattr(sweep, table).copy()
     hit = pd.Series(True, frame.index)

@@ -40,7 +40,7 @@ def test_the_mean_cost_of_two_methods_is_the_mean() -> None:
     assert mean_cost(costs).value == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(("width", "items"), [(None, 60), (0.8, 60), (2.5, 120)])
+@pytest.mark.parametrize(("width", "items"), [(None, 60), (None, 300), (0.8, 60), (2.5, 300)])
 def test_the_interval_covers_the_true_cost_however_many_points_are_equally_good(
     width: float | None, items: int
 ) -> None:
