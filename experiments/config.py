@@ -66,6 +66,8 @@ JudgeConfig = make_dataclass(
         else (option.name, str | None, field(default=None))
         for option in fields(JudgeSettings)
     ],
+    # Launchers send configurations to other processes, which must find the class under its name.
+    namespace={"__module__": __name__},
 )
 
 

@@ -31,6 +31,8 @@ MiniRecipe = make_dataclass(
         for option in fields(MiniFamily)
         if option.name not in ("seed", "cache", "device")
     ],
+    # Launchers send configurations to other processes, which must find the class under its name.
+    namespace={"__module__": __name__},
 )
 
 

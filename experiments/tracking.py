@@ -77,7 +77,7 @@ def steps_of(scores: pd.DataFrame) -> list[dict[str, float]]:
         index=scores.index,
     )
     rows = scores[main & (scores["split"] == "test") & (scores["kind"] != "model") & ~scores["unstable"].astype(bool)]
-    means = rows.groupby(["point", "merge", "label", "task"], sort=False, as_index=False)["value"].mean()
+    means = rows.groupby(["point", "merge", "label", "task"], sort=False)["value"].mean().reset_index()
     found: dict[str, dict[str, float]] = {}
     for row in rows_of(means):
         found.setdefault(row.point, _lambdas(row.point))[f"{row.merge}/{row.label}/{row.task}"] = float(row.value)

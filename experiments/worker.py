@@ -57,6 +57,8 @@ def start(context: Context, devices: SimpleQueue[str] | None = None) -> None:
     _context = context
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+        # SLURM warns every process of a job before it ends it; the parent of this one knows what to do.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         threading.Thread(target=_end_with_parent, daemon=True).start()
     if devices is not None:
         # Before torch is imported: it reads this once.

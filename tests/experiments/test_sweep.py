@@ -74,7 +74,7 @@ def test_a_point_is_the_merge_that_is_written_to_disk_at_that_lambda(
             output=tmp_path / f"{row['label']}-{row['point']}",
             **dict(row["job"]["parameters"]),
         )
-        with open_checkpoint(merged.path) as checkpoint:
+        with open_checkpoint(merged.output) as checkpoint:
             assert digest(checkpoint) == row["digest"]
 
 
@@ -88,8 +88,7 @@ def folder_of(cache: Path, name: str, wanted: str) -> Path:
 
 
 def test_lambda_is_the_best_stable_one_of_the_development_split_alone(sweep: Path) -> None:
-    record = json.loads((sweep / "study.json").read_text())
-    assert record["selection"] == "grid"
+    assert json.loads((sweep / "study.json").read_text())["meta"]["selection"] == "grid"
     found = scores(sweep)
     dev = found[
         (found.split == "dev")

@@ -191,6 +191,7 @@ def _score_row(seed, key, task, metric, filter_, value, n) -> dict[str, object]:
         "label": label,
         "params": "{}",
         "lambda": math.nan if kind == "model" else 1.0,
+        "point": "" if kind == "model" else "1",
         "task": task,
         "metric": metric,
         "filter": filter_,
