@@ -13,6 +13,8 @@ from experiments.evaluate_config import evaluate_plan
 from experiments.evaluate_config import register_schemas as register_evaluate_schemas
 from experiments.merge_config import merge_plan
 from experiments.merge_config import register_schemas as register_merge_schemas
+from experiments.sweep_config import register_schemas as register_sweep_schemas
+from experiments.sweep_config import sweep_plan
 from lata.methods import methods
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +57,18 @@ def test_every_row_of_the_scoring_table_composes() -> None:
         given = [] if any(word.startswith("model=") for word in words) else ["model=DIR"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             evaluate_plan(compose("evaluate", overrides=[*given, *words]))
+
+
+def test_every_row_of_the_sweep_table_and_the_sweep_command_compose() -> None:
+    section = README.split("## Sweep λ")[1]
+    table = section.split("| you want | add |")[1].split("\n\n")[0]
+    rows = [re.findall(r"`([^`]+)`", line)[-1] for line in table.splitlines()[2:]]
+    rows.append(section.split("experiments.sweep ")[1].split("\n```")[0])
+    assert len(rows) >= 8
+    register_sweep_schemas()
+    for row in rows:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            sweep_plan(compose("sweep", overrides=shlex.split(row)))
 
 
 def test_the_merge_command_composes() -> None:

@@ -64,8 +64,8 @@ def test_scores_have_a_row_for_every_model_and_metric(study: Path) -> None:
     distance = learned.groupby(["merge", "label"]).distance.first()
     assert distance["math+code", "ta_half"] == pytest.approx(distance["math+code", "ta"] / 2, rel=1e-4)
     pd.testing.assert_frame_equal(
-        pd.read_csv(study / "scores.csv").drop(columns=["sandbox", "params", "variant", "merge"]),
-        scores.drop(columns=["sandbox", "params", "variant", "merge"]),
+        pd.read_csv(study / "scores.csv").drop(columns=["sandbox", "params", "variant", "merge", "point"]),
+        scores.drop(columns=["sandbox", "params", "variant", "merge", "point"]),
         check_dtype=False,
         check_exact=False,
     )
@@ -82,7 +82,7 @@ def test_a_second_run_evaluates_nothing_and_gives_the_same_bytes(study: Path, sm
     assert done.returncode == 0, done.stderr
     assert evaluations(small_cache) == marks
     record = json.loads((study / "provenance.json").read_text(encoding="utf-8"))
-    assert record["computed"] == {"merge": 0, "evaluation": 0, "similarity": 0}
+    assert set(record["computed"].values()) == {0}
     assert {path: path.read_bytes() for path in before} == before
     assert len(list((study / "wandb").glob("offline-run-*"))) == 1
 
@@ -102,7 +102,8 @@ def test_provenance_names_every_weight_and_file(study: Path) -> None:
     record = json.loads((study / "provenance.json").read_text(encoding="utf-8"))
     scores = pd.read_parquet(study / "scores.parquet")
     assert set(scores.weights_digest) == {row["digest"] for row in record["rows"]}
-    assert set(record["family_digests"]["0"]) == {"base", "pre", "math", "code", "ua", "target_ua", "target_ua_math"}
+    used = {"base", "pre", "math", "code", "ua", "target_ua", "target_ua_math"}
+    assert set(record["family_digests"]["0"]) == used
     assert record["config"]["eval"]["limit"] == 12
     assert record["packages"]["lm_eval"] == "0.4.13"
     assert "report.html" in record["files"]
@@ -137,6 +138,7 @@ def test_a_damaged_evaluation_is_made_again_with_a_warning(study: Path, small_ca
     pd.testing.assert_frame_equal(pd.read_parquet(study / "scores.parquet"), scores)
 
 
+@pytest.mark.slow
 def test_another_seed_of_the_family_gives_other_weights(study: Path, small_cache: Path, tmp_path: Path) -> None:
     done = reproduce(
         tmp_path, small_cache, "methods=[ta]", "merges=[math+code]", "forget=[]", "family.seed=1", "logger=none"
@@ -210,6 +212,7 @@ def test_ctrl_c_ends_with_one_line_and_status_130(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_study_of_one_method_without_thresholds_works(study: Path, small_cache: Path, tmp_path: Path) -> None:
     choice = (
         "methods=[ta]",
@@ -224,6 +227,7 @@ def test_a_study_of_one_method_without_thresholds_works(study: Path, small_cache
     assert set(scores.task) == {"wikitext", "gsm8k"}
 
 
+@pytest.mark.slow
 def test_another_context_of_the_same_weights_is_evaluated_anew(
     study: Path, small_cache: Path, tmp_path: Path
 ) -> None:

@@ -163,6 +163,7 @@ def chosen_by(folder: Path, cache: Path, *words: str) -> tuple[list[str], set[st
     return choices.point.tolist(), set(found[found.kind == "learn"].point)
 
 
+@pytest.mark.slow
 def test_a_search_visits_one_lambda_a_task(small_cache: Path, tmp_path: Path) -> None:
     _, visited = chosen_by(tmp_path, small_cache, "selection=search", "search.trials=2", "lambdas=[0.5,1.0]")
     assert {"0.5", "1"} < visited
