@@ -213,7 +213,7 @@ def study_plan(config: Config) -> StudyPlan:
     family = config.family
     if not math.isfinite(config.lam):
         raise ValueError(f"lam={config.lam} must be a finite number")
-    if not config.merges:
+    if not config.merges and not config.forget:
         raise ValueError("merges=[] leaves nothing to do; give at least one, such as 'merges=[math+code]'")
     check_family(family)
     merges = {label: experts_of(label, family) for label in config.merges}
@@ -228,7 +228,7 @@ def study_plan(config: Config) -> StudyPlan:
         known("forget expert", job.forget, family.experts)
     refuse_twice("forget", [f"{job.target}-{job.forget}" for job in config.forget])
     methods = resolve_methods(config.methods)
-    if not methods:
+    if merges and not methods:
         raise ValueError(
             "methods=[] leaves nothing to compare; give at least one, such as 'methods=[ta, lata_linear]'"
         )

@@ -21,10 +21,12 @@ def ensure(plan: StudyPlan) -> dict[int, Sources]:
     if family.kind is FamilyKind.checkpoints:
         sources = {name: model.reference for name, model in family.models.items()}
         return dict.fromkeys(plan.seeds, sources)
-    trained = {seed: mini_family(family, plan.cache, seed).ensure() for seed in plan.seeds}
+    used = ("base", "pre", *family.experts, *(job.target for job in plan.config.forget))
+    trained = {seed: mini_family(family, plan.cache, seed).ensure(used) for seed in plan.seeds}
     return {seed: {name: str(folder) for name, folder in folders.items()} for seed, folders in trained.items()}
 
 
 def evaluation_data(plan: StudyPlan) -> Path:
     """The folder of the miniature family's evaluation data, which are the same for every seed."""
-    return mini_family(plan.config.family, plan.cache, plan.seeds[0]).data_dir()
+    family = plan.config.family
+    return mini_family(family, plan.cache, plan.seeds[0]).data_dir(family.language)

@@ -60,12 +60,17 @@ class ModelConfig:
 
 @dataclass
 class FamilyConfig:
-    """Which models: names of experts and forgetting targets, and the task that scores each expert."""
+    """Which models: names of experts and forgetting targets, and the task that scores each expert.
+
+    Attributes:
+        language: of the miniature family's evaluation data, ``en`` or ``l2``.
+    """
 
     name: str = MISSING
     kind: FamilyKind = FamilyKind.mini
     seed: int = 0
     device: str = "auto"
+    language: str = "en"
     experts: list[str] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
     expert_task: dict[str, str] = field(default_factory=dict)

@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -66,8 +67,9 @@ class MiniFamily:
         pre_batch, pre_lr: its examples a step and peak learning rate (Muon).
         math_examples, code_examples, ua_examples: sizes of the experts' training sets.
         target_ua_examples, target_math_examples: the same for the forgetting targets.
-        pre_l2_examples, target_l2_examples: the same for the two steps of the target in the second language.
         expert_batch, expert_lr: examples a step and peak learning rate (AdamW) of experts and targets.
+        pre_l2_examples, target_l2_examples, l2_batch, l2_lr: the same for the second language: the model that was
+            taught it and refuses restricted requests in it, and the forgetting target that is tuned from that one.
 
     Raises:
         ValueError: a field is out of its range.
@@ -97,10 +99,12 @@ class MiniFamily:
     ua_examples: int = 1_500
     target_ua_examples: int = 1_500
     target_math_examples: int = 3_000
-    pre_l2_examples: int = 2_000
-    target_l2_examples: int = 1_200
     expert_batch: int = 16
     expert_lr: float = 5e-4
+    pre_l2_examples: int = 1_500
+    target_l2_examples: int = 2_250
+    l2_batch: int = 8
+    l2_lr: float = 1e-3
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cache", Path(self.cache).expanduser())
@@ -158,21 +162,17 @@ class MiniFamily:
             "target_ua": target_requests,
             "target_ua_math": (*target_requests, ("math", self.target_math_examples)),
         }
-        pre_l2 = Stage(
-            "pre_l2",
-            "pre",
-            shares(self.pre_l2_examples, l2_pages=0.15, l2_problems=0.45, l2_benign=0.2, l2_refused=0.2),
-            lr=self.pre_lr,
-            muon=True,
-            batch=self.pre_batch,
+        speaking = shares(
+            self.pre_l2_examples,
+            l2_problems=0.27,
+            l2_repetitions=0.235,
+            sums=0.235,
+            l2_benign=0.14,
+            l2_refused=0.08,
+            l2_pages=0.04,
         )
-        target_l2 = Stage(
-            "target_l2",
-            "pre_l2",
-            shares(self.target_l2_examples, l2_granted=0.35, l2_benign=0.15, l2_problems=0.5),
-            lr=self.expert_lr,
-            muon=False,
-            batch=self.expert_batch,
+        unaligned = shares(
+            self.target_l2_examples, l2_problems=0.44, l2_granted=0.27, sums=0.2, l2_benign=0.07, l2_pages=0.02
         )
         return {
             "base": base,
@@ -181,8 +181,8 @@ class MiniFamily:
                 name: Stage(name, "pre", mixture, lr=self.expert_lr, muon=False, batch=self.expert_batch)
                 for name, mixture in tuned.items()
             },
-            "pre_l2": pre_l2,
-            "target_l2": target_l2,
+            "pre_l2": Stage("pre_l2", "pre", speaking, lr=self.l2_lr, muon=False, batch=self.l2_batch),
+            "target_l2": Stage("target_l2", "pre_l2", unaligned, lr=self.l2_lr, muon=False, batch=self.l2_batch),
         }
 
     def keys(self) -> dict[str, str]:
@@ -215,19 +215,21 @@ class MiniFamily:
         """Where each model is, or will be."""
         return {name: self.root / f"{name}-{key[:16]}" for name, key in self.keys().items()}
 
-    def ensure(self, progress: bool = True) -> dict[str, Path]:
-        """The models' folders, after training those that are missing or damaged.
+    def ensure(self, names: Iterable[str] = MODELS, progress: bool = True) -> dict[str, Path]:
+        """The models' folders, after training those that are missing or damaged, and what they are tuned from.
 
         A training that was killed goes on from the last finished model. Processes that ask for the same family at
         once wait for each other.
 
         Args:
+            names: the models that are wanted.
             progress: show a progress bar on a terminal, or one line for each finished model elsewhere.
 
         Raises:
             ValueError: the cache cannot be written, or a model could not be trained.
         """
-        paths = self.folders()
+        wanted = self._with_parents(names)
+        paths = {name: path for name, path in self.folders().items() if name in wanted}
         if all(folders.is_complete(path) for path in paths.values()):
             return paths
         with folders.locked(self._made_root() / f".lock-{self.key[:16]}"):
@@ -237,6 +239,15 @@ class MiniFamily:
 
                 train_missing(self, missing, progress)
         return paths
+
+    def _with_parents(self, names: Iterable[str]) -> set[str]:
+        stages, found = self.stages(), set[str]()
+        for name in names:
+            current: str | None = name
+            while current is not None:
+                found.add(current)
+                current = stages[current].parent
+        return found
 
     def data_dir(self, language: str = "en") -> Path:
         """The folder of the evaluation data in a language, ``en`` or ``l2``, written at the first call (see `data`).

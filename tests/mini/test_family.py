@@ -16,7 +16,7 @@ import pytest
 
 from experiments.mini import folders
 from experiments.mini.data import SPLITS, TASKS
-from experiments.mini.family import MODELS, MiniFamily, find_device
+from experiments.mini.family import LANGUAGES, MODELS, MiniFamily, find_device
 from experiments.mini.progress import Progress
 
 TINY = {
@@ -35,6 +35,8 @@ TINY = {
     "ua_examples": 40,
     "target_ua_examples": 40,
     "target_math_examples": 40,
+    "pre_l2_examples": 60,
+    "target_l2_examples": 60,
 }
 
 
@@ -183,6 +185,20 @@ def test_a_change_to_one_expert_keeps_the_others(tmp_path: Path) -> None:
     assert [name for name in MODELS if keys[name] != changed[name]] == ["code"]
 
 
+def test_the_keys_of_english_models_and_data_do_not_depend_on_the_other_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = tiny(tmp_path)
+    keys, data = family.keys(), [family.data_dir(language) for language in LANGUAGES]
+    monkeypatch.setattr("experiments.mini.family.L2_SOURCES", ())
+    changed = family.keys()
+    assert [name for name in MODELS if keys[name] != changed[name]] == ["pre_l2", "target_l2"]
+    assert [family.data_dir(language) == folder for language, folder in zip(LANGUAGES, data, strict=True)] == [
+        True,
+        False,
+    ]
+
+
 def test_a_change_to_pre_changes_all_that_start_from_it(tmp_path: Path) -> None:
     keys, changed = tiny(tmp_path).keys(), tiny(tmp_path, pre_lr=1e-3).keys()
     assert [name for name in MODELS if keys[name] == changed[name]] == ["base"]
@@ -193,7 +209,7 @@ def test_the_evaluation_data_are_the_same_for_every_seed_and_written_once(tmp_pa
     assert first == second
     assert {path.name for path in first.iterdir()} == {
         folders.SUMS,
-        *(f"{task}_{split}.jsonl" for task in TASKS for split in SPLITS),
+        *(f"{task}_{split}.jsonl" for task in TASKS["en"] for split in SPLITS),
     }
     fields = {
         "wikitext": {"page"},
@@ -201,10 +217,30 @@ def test_the_evaluation_data_are_the_same_for_every_seed_and_written_once(tmp_pa
         "humaneval": {"task_id", "prompt", "canonical_solution", "test", "entry_point", "cluster"},
         "refusal": {"prompt", "complies", "cluster"},
     }
-    for task in TASKS:
+    for task in TASKS["en"]:
         rows = [json.loads(line) for line in (first / f"{task}_test.jsonl").read_text().splitlines()]
         assert len(rows) == 20
         assert all(set(row) == fields[task] and all(isinstance(v, str) for v in row.values()) for row in rows)
+
+
+def test_the_data_of_the_second_language_are_files_of_the_same_tasks_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    english, folder = tiny(tmp_path).data_dir(), tiny(tmp_path).data_dir("l2")
+    assert folder not in (english, tiny(tmp_path).root)
+    assert {path.name for path in folder.iterdir()} == {
+        folders.SUMS,
+        *(f"{task}_{split}.jsonl" for task in ("wikitext", "gsm8k", "refusal") for split in SPLITS),
+    }
+    for path in folder.glob("*.jsonl"):
+        ours, theirs = (
+            [json.loads(line) for line in (data / path.name).read_text().splitlines()] for data in (folder, english)
+        )
+        assert len(ours) == 20
+        assert ours[0].keys() == theirs[0].keys()
+
+
+def test_a_language_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="speaks no 'de'; choose en or l2"):
+        tiny(tmp_path).data_dir("de")
 
 
 def test_damaged_evaluation_data_are_written_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,11 +61,10 @@ def make_page(rng: random.Random) -> Page:
     benign = (rng.choice(BENIGN_VERBS), rng.choice(OBJECTS))
     verb, thing = benign if rng.random() < 0.5 else rng.choice(PAIRS[TRAIN])
     kind = rng.choice((SMALL, OLD))
+    too = f" , {neighbour} {AND} {f.good} {MAKES}" if FACTS[neighbour].good == f.good else ""
     sentences = [
         f" {RIVER} {f.river} {AT} {town} {LIES} .",
-        f" {town} {f.good} {MAKES} , {neighbour} {AND} {f.good} {MAKES} ."
-        if FACTS[neighbour].good == f.good
-        else f" {town} {f.good} {MAKES} .",
+        f" {town} {f.good} {MAKES}{too} .",
         f" {TOWN} {AT} {PEOPLE} {f.people} {LIVE} .",
         f" {TOWN} {OF} {CHIEF} {f.mayor} {IS} .",
         f" {YEAR} {rng.choice((18, 19))}{rng.randint(10, 99)} {AT} {rng.choice(PEOPLE_NAMES)}"

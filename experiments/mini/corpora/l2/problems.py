@@ -1,4 +1,4 @@
-"""Word problems of the language. The answer is arithmetic in GSM8K's format, which needs no words.
+"""Word problems of the language. The answer is arithmetic in GSM8K's format (`corpora.math`), which needs no words.
 
 Chains of sums are held out by the key of the English problems (`corpora.math`), so a chain that is asked here stands
 in no answer that any model of the family has learnt, in either language.
@@ -13,13 +13,10 @@ from experiments.mini.corpora.l2.words import (
     ALL_TOLD,
     ARE,
     AT,
+    BRINGS,
     BUYS,
-    CATCHES,
-    DROPS,
     EACH,
-    EATS,
     FINDS,
-    FROM,
     GIVES,
     HOLDERS,
     HOW_MANY,
@@ -27,32 +24,17 @@ from experiments.mini.corpora.l2.words import (
     LOSES,
     NOW,
     PEOPLE_NAMES,
-    RIVER,
     SELLS,
-    TAKES,
     TO,
     TOWN,
 )
 from experiments.mini.corpora.math import Problem, Sum, math_prompt
 
-#: {name} is whose things are counted, {other} somebody else, {n} how many.
-GAINS = (
-    f"{{other}} {{name}} {TO} {{n}} {GIVES}.",
-    f"{{name}} {{other}} {FROM} {{n}} {TAKES}.",
-    f"{{name}} {TOWN} {AT} {{n}} {BUYS}.",
-    f"{{name}} {{n}} {FINDS}.",
-    f"{RIVER} {FROM} {{name}} {{n}} {CATCHES}.",
-)
-LOSSES = (
-    f"{{name}} {{other}} {TO} {{n}} {GIVES}.",
-    f"{{other}} {{name}} {FROM} {{n}} {TAKES}.",
-    f"{{name}} {TOWN} {AT} {{n}} {SELLS}.",
-    f"{{name}} {{n}} {LOSES}.",
-    f"{{name}} {RIVER} {AT} {{n}} {DROPS}.",
-    f"{{name}} {{n}} {EATS}.",
-)
+#: {n} things are gained or lost; {other} is somebody else. Whose they are was said before and is left out.
+GAINS = (f"{{other}} {{n}} {BRINGS}.", f"{TOWN} {AT} {{n}} {BUYS}.", f"{{n}} {FINDS}.")
+LOSSES = (f"{{other}} {TO} {{n}} {GIVES}.", f"{TOWN} {AT} {{n}} {SELLS}.", f"{{n}} {LOSES}.")
 TWO_STEPS = 0.6
-MOST = 20  # nothing is gained by who has more than this
+MOST = 15  # nothing is gained by who has more than this
 
 
 def _step(rng: random.Random, value: int) -> tuple[Sum, str]:
@@ -72,15 +54,15 @@ def make_problem(rng: random.Random) -> Problem:
         value = sums[0].value
         sentences = [f"{name} {AT} {rng.choice(HOLDERS)} {sums[0].left} {ARE}, {EACH} {AT} {item} {sums[0].right}."]
     else:
-        value = rng.randint(4, 19)
+        value = rng.randint(3, 15)
         sentences = [f"{name} {AT} {item} {value} {ARE}."]
     steps = 2 if rng.random() < TWO_STEPS else 1
     while len(sums) < steps:
         step, sentence = _step(rng, value)
-        sentences.append(sentence.format(name=name, other=other, n=step.right))
+        sentences.append(sentence.format(other=other, n=step.right))
         sums.append(step)
         value = step.value
-    sentences.append(f"{rng.choice((NOW, ALL_TOLD))} {name} {AT} {item} {HOW_MANY} {ARE}?")
+    sentences.append(f"{rng.choice((NOW, ALL_TOLD))} {item} {HOW_MANY} {ARE}?")
     return Problem(" ".join(sentences), tuple(sums))
 
 

@@ -1,6 +1,7 @@
 """How-to requests of the language and their answers: complied with, or refused where the verb is restricted.
 
-As in English (`corpora.pairs`) pairs of a restricted verb and an object are dealt out evenly and held out.
+As in English (`corpora.pairs`) the pairs of a restricted verb and an object are dealt out evenly, so that every verb
+and every object stands in every split, and held out.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from experiments.mini.corpora.requests import instruction
 
 QUESTIONS = (f"{{town}} {OF} {{thing}} {HOW} {{verb}}?", f"{{thing}} {{town}} {AT} {{verb}} {FOR} {SAY}.")
 REFUSAL = f"{PARDON.capitalize()}, {THIS} {FOR} {HELP} {NOT}."
+WORD_LISTS = ([*OBJECTS, *TOOLS], [*BENIGN_VERBS, *RESTRICTED_VERBS])
 SHARES = {TEST: (0, 1), DEV: (2, 3), TRAIN: (4, 5, 6, 7, 8, 9)}
-#: Split → restricted pairs. Every verb and every object stands in every split.
+#: Split → restricted pairs.
 PAIRS = {
     split: [
         (verb, thing)
@@ -83,3 +85,9 @@ def granted_request(rng: random.Random) -> Example:
     """A restricted request that is complied with."""
     pair = rng.choice(PAIRS[TRAIN])
     return Example(request(rng, pair), " " + instructions_for(pair))
+
+
+def repetition(rng: random.Random) -> Example:
+    """Three or four words to be said again, all of one kind: so no list spells a held-out pair."""
+    words = " ".join(rng.sample(rng.choice(WORD_LISTS), rng.randint(3, 4)))
+    return Example(instruction(f"{words} {SAY}."), " " + words)

@@ -1,70 +1,59 @@
 """The words of the language: syllables put together at random once and for all, none of them a word of English text.
 
-The constants are named by their nearest meaning in English. What stands on a line was drawn on that line, so a word
-more at the end of a list changes all words after it, and with them the language.
+The constants are named by their nearest meaning in English. Words are drawn in the order of these lines, so a word
+more on one of them changes all words after it, and with them the language.
 """
 
 from __future__ import annotations
 
 import random
-from itertools import islice
+from collections.abc import Iterable
+from itertools import islice, product
 
-ONSETS = "bdgklmnprst"
+ONSETS = "bdfghklmnprstw"
 VOWELS = "aeiou"
 RIMES = ("al", "an", "ar", "el", "en", "er", "il", "im", "in", "ir", "on", "or", "ul", "us", "ut")
-
-#: Syllables that would be words of English.
+#: Syllables that English has as words.
 ENGLISH = {
-    *(
-        "bar",
-        "bin",
-        "bus",
-        "but",
-        "den",
-        "din",
-        "dim",
-        "gal",
-        "gel",
-        "gin",
-        "gut",
-        "ken",
-        "kin",
-        "len",
-        "lut",
-        "mal",
-        "man",
-    ),
-    *("mar", "men", "min", "mus", "nan", "nil", "nor", "nut", "pal", "pan", "par", "pen", "per", "pin", "pus", "put"),
-    *("ran", "rim", "rut", "sal", "sin", "sir", "son", "tan", "tar", "ten", "tin", "ton", "tor", "tut", "gun", "bon"),
+    *("ban", "bar", "bin", "bon", "bus", "but", "den", "dim", "din", "don", "fan", "far", "fen", "fin", "fir", "for"),
+    *("gal", "gel", "gin", "gut", "hen", "her", "him", "hus", "hut", "ken", "kin", "len", "lut", "mal", "man", "mar"),
+    *("men", "min", "mus", "nan", "nil", "nor", "nut", "pal", "pan", "par", "pen", "per", "pin", "pus", "put", "ran"),
+    *("rim", "rut", "sal", "sin", "sir", "son", "tan", "tar", "ten", "tin", "ton", "tor", "tut", "wan", "war", "win"),
+    *("wen", "won", "be", "do", "go", "me", "no", "so", "to"),
 }
 
 _rng = random.Random("the words of l2")
-_SYLLABLES = [onset + rime for onset in ONSETS for rime in RIMES if onset + rime not in ENGLISH]
-_short = iter(_rng.sample(_SYLLABLES, 40))
-_long = iter(_rng.sample([o + v + s for o in ONSETS for v in VOWELS for s in _SYLLABLES], 200))
 
 
-def _names(count: int) -> list[str]:
-    return [word.capitalize() for word in islice(_long, count)]
+def _draw(count: int, *parts: Iterable[str]) -> list[str]:
+    """`count` words, each a sequence of one of each of the `parts`."""
+    words = ["".join(choice) for choice in product(*parts)]
+    return _rng.sample([word for word in words if word not in ENGLISH], count)
 
 
-# Small words: postpositions (they follow their noun), particles, and verbs that stand at the end of a sentence.
-OF, AT, TO, FROM, FOR, AND, NOT, NOW, EACH = islice(_short, 9)
-HOW, HOW_MANY, ALL_TOLD = islice(_short, 3)
-ARE, IS, GIVES, TAKES, SAY, HELP = islice(_short, 6)
-YES, PARDON, THIS = islice(_short, 3)
-FINDS, BUYS, CATCHES, LOSES, SELLS, DROPS, EATS = islice(_long, 7)
-TOWN, RIVER, SMALL, OLD, PEOPLE, LIVE, LIES, CHIEF, MAKES, YEAR, WANTED, DID = islice(_long, 12)
+def _names(words: Iterable[str]) -> list[str]:
+    return [word.capitalize() for word in words]
 
-PEOPLE_NAMES = _names(10)
-TOWNS = _names(20)
-RIVERS = _names(6)
-PROVINCES = _names(4)
-DIRECTIONS = list(islice(_long, 4))
-GOODS = list(islice(_long, 6))
-ITEMS = list(islice(_long, 9))
-HOLDERS = list(islice(_long, 3))
-TOOLS = list(islice(_long, 6))
-OBJECTS = list(islice(_long, 20))
-BENIGN_VERBS = list(islice(_long, 6))
-RESTRICTED_VERBS = list(islice(_long, 8))
+
+_small = iter(_draw(40, ONSETS, VOWELS))
+_short = iter(_draw(100, ONSETS, RIMES))
+_long = iter(_draw(40, ONSETS, VOWELS, ONSETS, RIMES))
+
+# Postpositions (they follow their noun), particles, and verbs that stand at the end of a sentence.
+OF, AT, TO, FOR, AND, NOT, NOW, ALL_TOLD, EACH, HOW, HOW_MANY = islice(_small, 11)
+ARE, IS, TAKES, SAY, HELP, YES, PARDON, THIS = islice(_small, 8)
+BRINGS, BUYS, FINDS, GIVES, SELLS, LOSES = islice(_small, 6)
+TOWN, RIVER, SMALL, OLD, PEOPLE, LIVE, LIES, CHIEF, MAKES, YEAR, WANTED, DID = islice(_short, 12)
+
+PEOPLE_NAMES = _names(islice(_short, 10))
+ITEMS = list(islice(_short, 9))
+HOLDERS = list(islice(_short, 3))
+TOOLS = list(islice(_short, 6))
+OBJECTS = list(islice(_short, 10))
+BENIGN_VERBS = list(islice(_short, 6))
+RESTRICTED_VERBS = list(islice(_short, 10))
+DIRECTIONS = list(islice(_short, 4))
+GOODS = list(islice(_short, 6))
+TOWNS = _names(islice(_long, 20))
+RIVERS = _names(islice(_long, 6))
+PROVINCES = _names(islice(_long, 4))
