@@ -129,9 +129,11 @@ _NOT_DECIDING = (*_PLACES, "logger", "workers", "process")
 
 
 def _without(config: Config, keys: tuple[str, ...]) -> dict[str, Any]:
-    """The configuration without some of its keys, and without the folders that an evaluation reads."""
+    """The configuration without some of its keys, and without the names of folders that are read."""
     said = plain(config)
     del said["eval"]["data_dir"], said["eval"]["judge"]["cache"]
+    for model in said["family"]["models"].values():
+        model["source"] = provenance.public_name(model["source"])
     return {key: value for key, value in said.items() if key not in keys}
 
 

@@ -48,10 +48,19 @@ class Stopwatch:
 
 def command(door: str) -> str:
     """The command line of this run, without what decides only where and how fast it runs."""
-    words = [
-        word for word in sys.argv[1:] if not word.startswith(("out=", "cache=", "logger", "workers=", "process="))
-    ]
+    skipped = ("out=", "cache=", "logger", "workers=", "process=", "eval.data_dir=")
+    words = [_public(word) for word in sys.argv[1:] if not word.startswith(skipped)]
     return shlex.join(["python", "-m", f"experiments.{door}", *words])
+
+
+def public_name(source: str) -> str:
+    """A model's source without the name of the folder that somebody keeps it in."""
+    return Path(source).name if Path(source).expanduser().is_dir() else source
+
+
+def _public(word: str) -> str:
+    key, equals, value = word.partition("=")
+    return f"{key}{equals}{public_name(value)}" if equals else word
 
 
 def environment(door: str = "reproduce") -> dict[str, Any]:

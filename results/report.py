@@ -44,6 +44,8 @@ def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: li
     if "forgetting" in by_name:
         parts += ['<h2 id="forgetting">Forgetting</h2>', table_html(by_name["forgetting"])]
         figure("forgetting")
+    if "published" in by_name:
+        parts += ['<h2 id="published">Published numbers</h2>', table_html(by_name["published"])]
     if "similarity" in by_name:
         parts.append('<h2 id="layers">Layers</h2>')
         figure("similarity")

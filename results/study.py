@@ -19,6 +19,7 @@ from results.figures import all_figures
 from results.files import Folder, terminal
 from results.findings import findings
 from results.inputs import Study
+from results.published import load, published_table
 from results.report import report
 from results.tables import all_tables, forget_overview
 
@@ -63,7 +64,8 @@ def summarise(study: Study, out: Path) -> Summary:
     analysis = analyse(study)
     claims = check_claims(analysis)
     found = findings(analysis)
-    tables = all_tables(analysis)
+    compared = published_table(analysis, load())
+    tables = [*all_tables(analysis), *([compared] if compared else [])]
     figures = all_figures(analysis)
     forget = [forget_overview(analysis)] if analysis.lineup.merges("forget") else []
     folder = Folder(out)

@@ -107,7 +107,7 @@ def test_provenance_names_every_weight_and_file(study: Path) -> None:
     assert record["config"]["eval"]["limit"] == 12
     assert record["packages"]["lm_eval"] == "0.4.13"
     assert "report.html" in record["files"]
-    assert set(record["seconds"]) >= {"train family", "merge", "evaluate"}
+    assert set(record["seconds"]) >= {"find or train models", "merge", "evaluate"}
 
 
 def test_the_offline_wandb_run_holds_config_tables_figures_and_artifact(study: Path) -> None:
@@ -128,10 +128,10 @@ def test_the_offline_wandb_run_holds_config_tables_figures_and_artifact(study: P
     assert {"scores.parquet", "report.html"} <= files
 
 
-def test_a_damaged_evaluation_is_made_again_with_a_warning(study: Path, small_cache: Path) -> None:
+def test_a_damaged_step_is_made_again_with_a_warning(study: Path, small_cache: Path) -> None:
     scores = pd.read_parquet(study / "scores.parquet")
-    victim = sorted(evaluations(small_cache))[0]
-    Path(victim).write_bytes(b"damaged")
+    for victim in (small_cache / "store" / "similarity").rglob("similarity.json"):
+        victim.write_bytes(b"damaged")
     done = reproduce(study.parents[1], small_cache, METHODS, MERGES)
     assert done.returncode == 0, done.stderr
     assert "damaged cache entry" in done.stderr
