@@ -121,6 +121,14 @@ class ForgetConfig:
 
 
 @dataclass
+class ScheduleConfig:
+    """The LATA method that claims are decided by, named before results are seen."""
+
+    learn: str = "lata_linear"
+    forget: str = "lata_threshold"
+
+
+@dataclass
 class Config:
     """A whole study; see the comments in `conf/`."""
 
@@ -135,6 +143,7 @@ class Config:
     forget: list[ForgetConfig] = field(default_factory=list)
     forget_methods: list[Any] = field(default_factory=list)
     baseline: str = "ta"
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     harm_threshold: float = 0.10
     utility_margin: float = 0.02
     seeds: list[int] | None = None
@@ -233,6 +242,8 @@ def study_plan(config: Config) -> StudyPlan:
             "methods=[] leaves nothing to compare; give at least one, such as 'methods=[ta, lata_linear]'"
         )
     known("baseline", config.baseline, list(lata_methods()))
+    for kind, name in vars(config.schedule).items():
+        known(f"schedule.{kind}", name, [method for method in lata_methods() if method.startswith("lata_")])
     for key in ("harm_threshold", "utility_margin"):
         if not 0 <= (value := getattr(config, key)) <= 1:
             raise ValueError(f"{key}={value} must be a number from 0 to 1")

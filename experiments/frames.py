@@ -101,6 +101,7 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
         "methods": {choice.label: dict(choice.parameters) for choice in (*plan.methods, *plan.forget_methods)},
         "controls": [choice.label for choice in plan.methods if choice.method.control],
         "baseline": config.baseline,
+        "schedule": vars(config.schedule).copy(),
         "harm_threshold": config.harm_threshold,
         "utility_margin": config.utility_margin,
         "noise_floor": _noise(evaluations),

@@ -11,6 +11,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.config import CONF, StudyPlan, register_schemas, resolve_methods, study
+from experiments.sweep_config import register_schemas as register_sweep_schemas
+from experiments.sweep_config import sweep_plan
 
 HEAVY = "torch transformers lm_eval wandb pandas"
 
@@ -19,6 +21,12 @@ def plan(*overrides: str) -> StudyPlan:
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return study(compose("config", overrides=list(overrides)))
+
+
+def swept(*overrides: str) -> StudyPlan:
+    register_sweep_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return sweep_plan(compose("sweep", overrides=list(overrides)))
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -31,10 +39,12 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("file", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_experiment_composes_and_says_the_command_that_runs_it(file: Path) -> None:
-    made = plan(f"experiment={file.stem}")
-    assert made.config.name == file.stem
     header = file.read_text(encoding="utf-8").splitlines()[1]
-    assert header == f"# python -m experiments.reproduce experiment={file.stem}"
+    door = header.removeprefix("# python -m experiments.").split()[0]
+    assert header == f"# python -m experiments.{door} experiment={file.stem}"
+    made = plan(f"experiment={file.stem}") if door == "reproduce" else swept(f"experiment={file.stem}")
+    assert made.config.name == file.stem
+    assert made.door == door
 
 
 def test_the_default_is_the_miniature_study() -> None:
@@ -42,6 +52,12 @@ def test_the_default_is_the_miniature_study() -> None:
     assert (made.config.name, made.seeds, made.out) == ("mini", [0], Path("runs/mini"))
     assert list(made.merges) == ["math+code", "ua+math", "ua+code", "ua+math+code"]
     assert [choice.label for choice in made.methods][:4] == ["ta", "ties", "dare", "dare_ties"]
+
+
+def test_a_study_needs_something_to_learn_or_to_forget() -> None:
+    assert plan("merges=[]", "methods=[]").methods == []
+    with pytest.raises(ValueError, match=r"merges=\[\] leaves nothing to do"):
+        plan("merges=[]", "forget=[]")
 
 
 def test_family_seed_changes_the_study_and_seeds_come_before_it() -> None:
@@ -71,7 +87,6 @@ def test_a_method_that_stands_twice_is_told_apart_by_its_parameters() -> None:
         ("methods=[ta, ta]", "ta stands twice"),
         ("methods=[3]", "neither a name nor"),
         ("methods=[{name: ties, dens: 1}]", "no parameter 'dens'; did you mean 'density'?"),
-        ("merges=[]", "merges=[] leaves nothing to do"),
         ("merges=[math+cod]", "expert 'cod' is not one of ua, math, code; did you mean 'code'?"),
         ("merges=[math+math]", "math stands twice"),
         ("lam=nan", "lam=nan must be a finite number"),
