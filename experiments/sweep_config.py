@@ -58,7 +58,7 @@ class SweepPlan(StudyPlan):
     Attributes:
         sweep: the composed configuration.
         points: merge → the λ that are visited, in order.
-        development: the tasks that λ is chosen by.
+        development: the tasks that λ is chosen by; none where it is not tried out.
     """
 
     sweep: SweepConfig = field(default_factory=SweepConfig)
@@ -98,10 +98,11 @@ def sweep_plan(raw: DictConfig) -> SweepPlan:
             f"metagpt={config.metagpt!r} must be one of {', '.join(known)}{suggest(config.metagpt, known)}"
         )
     chosen_by = {config.family.expert_task.get(expert, "") for experts in plan.merges.values() for expert in experts}
-    development = tuple(task for task in TASKS if task in chosen_by and task in config.eval.tasks)
+    tried = config.selection in (Selection.grid, Selection.search)
+    development = tuple(task for task in TASKS if tried and task in chosen_by and task in config.eval.tasks)
     if config.eval.source.value != "mini" and "humaneval" in development:
         development = tuple(task for task in development if task != "humaneval")
-    if not development and config.selection in (Selection.grid, Selection.search):
+    if tried and not development:
         raise ValueError(
             f"selection={config.selection.value} needs a development split, which none of the merged tasks has here; "
             "set selection=fixed or selection=metagpt"

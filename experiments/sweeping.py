@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eval.schema import PRIMARY
 from experiments.config import LoggerKind, MethodChoice
@@ -35,8 +35,9 @@ def run(plan: SweepPlan) -> Summary | None:
     Raises:
         ValueError: something is wrong with the configuration, the cache or the output folder.
     """
-    more = {STABILITY: {"split": "dev", "tasks": ("wikitext",)}}
+    more: dict[str, dict[str, Any]] = {}
     if plan.development:
+        more[STABILITY] = {"split": "dev", "tasks": ("wikitext",)}
         more[DEVELOPMENT] = {"split": "dev", "tasks": plan.development}
     with prepared(plan, more) as study:
         sweep = Sweep(plan, study.steps)
@@ -143,10 +144,8 @@ class Sweep:
                 self.entry(curve, lam)
         if selection is Selection.fixed:
             chosen = {curve: self.entry(curve, self.plan.config.lam) for curve in self.curves}
-            self.develop(self.entries)
         elif selection is Selection.metagpt:
             chosen = {curve: self.entry(curve, lam) for curve, lam in self._coefficients().items()}
-            self.develop(self.entries)
         else:
             if selection is Selection.search:
                 from experiments.searching import search
@@ -160,8 +159,7 @@ class Sweep:
         """Evaluate points on the development split: all for their perplexity, stable ones for their tasks."""
         rows = list(entries)
         self.score(rows, (STABILITY,))
-        if self.plan.development:
-            self.evaluate((entry.job, DEVELOPMENT) for entry in rows if self.stable(entry))
+        self.evaluate((entry.job, DEVELOPMENT) for entry in rows if self.stable(entry))
 
     def stable(self, entry: Entry) -> bool:
         """Whether a point's weights are finite and its perplexity is not over ten times that of θ_pre."""
@@ -196,7 +194,7 @@ class Sweep:
                 )
 
     def mean_objective(self, chosen: Iterable[Entry]) -> float | None:
-        """Mean `objective` of the points that were chosen; None without a development split."""
+        """Mean `objective` of the points that were chosen; None where λ was not tried out."""
         values = [self.objective(entry) for entry in chosen if self.plan.development and self.stable(entry)]
         return math.fsum(values) / len(values) if values else None
 
