@@ -20,8 +20,8 @@ from dataclasses import dataclass
 ITEM_COLUMNS = ("task", "metric", "filter", "split", "item", "cluster", "value", "weight")
 
 #: What names a model in a study. ``label`` is the method with its non-default parameters, and the row name
-#: in every table; ``kind`` is ``model``, ``learn`` or ``forget``. ``point`` says λ as text: empty for a model as it is,
-#: ``0.6``, or ``code=0.4,math=0.6`` with one λ a task; ``lambda`` is the number, where there is one.
+#: in every table; ``kind`` is ``model``, ``learn`` or ``forget``. ``point`` says λ as text: empty for a model as
+#: it is, ``0.6``, or ``code=0.4,math=0.6`` with one λ a task; ``lambda`` is the number, where there is one.
 MODEL_COLUMNS = (
     *("experiment", "family", "seed", "kind", "merge", "method", "variant", "label", "params", "lambda", "point"),
 )

@@ -68,7 +68,7 @@ def run(plan: StudyPlan) -> Summary | None:
     """
     with prepared(plan) as study:
         steps, watch = study.steps, study.watch
-        entries = list(_entries(plan))
+        entries = list(entries_of(plan))
         with watch.stage("merge"):
             weights = steps.merge(entry.job for entry in entries)
         with watch.stage("evaluate"):
@@ -137,7 +137,7 @@ def _without(config: Config, keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in said.items() if key not in keys}
 
 
-def _entries(plan: StudyPlan) -> Iterator[Entry]:
+def entries_of(plan: StudyPlan) -> Iterator[Entry]:
     """All rows of a study, in the order of the tables."""
     config = plan.config
     targets = dict.fromkeys(job.target for job in config.forget)

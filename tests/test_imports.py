@@ -42,6 +42,7 @@ def test_a_part_imports_only_the_parts_below_it(part: str) -> None:
     [
         *("experiments.config", "experiments.cli", "experiments.pipeline", "experiments.mini.family"),
         *("experiments.merge", "experiments.merge_config", "experiments.analyze", "experiments.evaluate"),
+        *("experiments.plan", "experiments.plan_config"),
         *("experiments.sweep", "experiments.sweep_config", "experiments.compare", "experiments.compare_config"),
         *("eval.harness", "lata", "lata.merging"),
     ],

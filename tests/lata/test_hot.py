@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import moved, random_checkpoint
 from folders import write
+from random_models import moved, random_checkpoint
 from safetensors.torch import load_file, save_file
 
 import lata

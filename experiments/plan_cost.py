@@ -1,0 +1,131 @@
+"""Seconds and bytes of evaluations and merges, from shapes, tokens and rates.
+
+A forward pass takes the longest of three: its arithmetic, the bytes it moves, and the time to launch its kernels
+(the roofline of Williams et al., https://doi.org/10.1145/1498765.1498785, with a floor for small batches).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.plan_documents import Documents
+from experiments.plan_shapes import Shape
+from lata.planning import Rates as MergeRates
+
+ITEM = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+#: Bytes that the driver and PyTorch take on a GPU, and Python with its libraries in a worker; about.
+CONTEXT = 0.7e9
+PROCESS = 0.9e9
+#: Sequences that vLLM computes together unless told otherwise.
+VLLM_ROWS = 256
+#: Tensors of length × vocabulary that perplexity needs at a time: while the model runs, the batch's logits and a
+#: rescaled copy in the model's dtype; after it the logits, and in fp32 one row's and what its log-sum-exp takes.
+LOGITS, ROW_LOGITS = 2, 2
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a device does in a second, shares of use applied.
+
+    Attributes:
+        flops: of one worker's devices together.
+        bandwidth: of their memory.
+        launch: least seconds of one layer in a forward pass.
+    """
+
+    flops: float
+    bandwidth: float
+    launch: float
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as it is evaluated.
+
+    Attributes:
+        shape: of the model.
+        parameters: number of them.
+        item: bytes a value.
+        batch: rows of a batch.
+        vllm: whether rows that are done make room for others at once.
+    """
+
+    shape: Shape
+    parameters: int
+    item: int
+    batch: int
+    vllm: bool = False
+
+    @property
+    def weights(self) -> int:
+        """Bytes."""
+        return self.parameters * self.item
+
+    def window(self, documents: Documents) -> float:
+        """Tokens of the longest forward pass over a prompt or page."""
+        return min(self.shape.context, documents.longest)
+
+
+def prefill_seconds(served: Served, documents: Documents, rates: Rates) -> float:
+    """All prompts or pages of one evaluation."""
+    tokens = documents.prompt_tokens
+    seen = min(documents.prompt, served.shape.context) / 2
+    arithmetic = tokens * served.shape.token_flops(served.parameters, seen) / rates.flops
+    passes = _passes(served, documents)
+    return max(arithmetic, passes * served.weights / rates.bandwidth, passes * served.shape.layers * rates.launch)
+
+
+def decode_seconds(served: Served, documents: Documents, rates: Rates, most: bool = False) -> float:
+    """All answers of one evaluation; with `most` every one runs to its limit."""
+    tokens = documents.answer_tokens(most)
+    if not tokens:
+        return 0.0
+    rows = documents.count * documents.samples
+    if served.vllm:
+        steps = tokens / min(rows, VLLM_ROWS)
+    else:
+        steps = math.ceil(rows / served.batch) * documents.steps(min(rows, served.batch), most)
+    seen = documents.prompt + tokens / rows / 2
+    moved = steps * served.weights + tokens * seen * served.shape.kv_bytes(served.item)
+    arithmetic = tokens * served.shape.token_flops(served.parameters, seen)
+    return max(moved / rates.bandwidth, arithmetic / rates.flops, steps * served.shape.layers * rates.launch)
+
+
+def evaluation_seconds(served: Served, tasks: Sequence[Documents], rates: Rates, most: bool = False) -> float:
+    """One model on all tasks."""
+    return sum(prefill_seconds(served, each, rates) + decode_seconds(served, each, rates, most) for each in tasks)
+
+
+def working_bytes(served: Served, documents: Documents, batch: int) -> float:
+    """What a batch needs beside the weights: key-value cache, activations, and for perplexity the logits."""
+    shape, tokens = served.shape, served.window(documents)
+    rows = min(batch, max(1, documents.count * documents.samples))
+    # The widest of a block: the residual, and the two halves of the feed-forward layer.
+    activations = rows * tokens * (4 * shape.hidden + 3 * shape.ffn) * served.item
+    if documents.limit:
+        length = min(shape.context, tokens + documents.limit)
+        return rows * length * shape.kv_bytes(served.item) + activations
+    one = tokens * shape.vocabulary
+    return max(LOGITS * rows * one * served.item, rows * one * served.item + ROW_LOGITS * one * 4) + activations
+
+
+def fitting_batch(served: Served, documents: Documents, room: float) -> int:
+    """The largest of `served.batch`, its half, its quarter … whose batches fit into `room` bytes; 0 if none does."""
+    batch = served.batch
+    while batch and working_bytes(served, documents, batch) > room:
+        batch //= 2
+    return batch
+
+
+def merge_seconds(read: float, written: float, rates: MergeRates) -> float:
+    """Reading and combining `read` bytes of models and writing `written`; the three overlap."""
+    return max(read / rates.read, read / rates.compute, written / rates.write)
+
+
+def _passes(served: Served, documents: Documents) -> float:
+    """Forward passes over prompts: batches of rows or windows."""
+    windows = documents.count * documents.samples * max(1.0, documents.prompt / served.shape.context)
+    return math.ceil(windows / served.batch)
