@@ -94,6 +94,11 @@ def test_the_overview_is_the_committed_table() -> None:
     assert shown.strip() == (ROOT / "results/mini/tables/overview.md").read_text(encoding="utf-8").strip()
 
 
+def test_the_breaks_are_the_committed_ones() -> None:
+    shown = README.split("<!-- breaks -->")[1].split("<!-- /breaks -->")[0]
+    assert shown.strip() == (ROOT / "results/mini_sweep/tables/breaks.md").read_text(encoding="utf-8").strip()
+
+
 def test_the_verdicts_are_the_committed_ones() -> None:
     shown = README.split("<!-- claims -->")[1].split("<!-- /claims -->")[0].strip()
     claims = (ROOT / "results/mini/claims.md").read_text(encoding="utf-8")
