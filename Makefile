@@ -35,6 +35,7 @@ bench: $(VENV)/installed $(BENCH)/mergekit/installed ## time the main steps agai
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.evaluation
 	$(BIN)/python -m tests.benchmarks.merge $(BENCH) --mergekit $(BENCH)/mergekit
+	$(BIN)/python -m tests.benchmarks.hot $(BENCH) --mergekit $(BENCH)/mergekit
 
 $(BENCH)/mergekit/installed:
 	$(PYTHON) -m venv $(BENCH)/mergekit
