@@ -60,7 +60,7 @@ def _caption(found: SweepAnalysis, merge: str, several: bool, grid: bool) -> str
     others = " Each cell holds the best stable score over the λ of the other experts." if several else ""
     shape = "cells" if grid else "dots"
     return (
-        f"{merge}, one λ a task: {what} (%) on the test split. Frames: chosen on the development split. Hatched "
+        f"{merge}, one λ a task: {what} (%) on the test split. Frames: {found.choosing}. Hatched "
         f"{shape}: unstable, without a number.{others}"
     )
 

@@ -63,8 +63,8 @@ def _caption(found: SweepAnalysis, merge: str) -> str:
     line = f"means over {seeds} seeds" if seeds > 1 else "scores"
     grey = " Grey: methods beyond six, and controls." if len(found.labels(merge)) > len(SERIES) else ""
     return (
-        f"{merge} over λ: {line} on the test split; bands are {band}. Rings: the λ that was chosen on the "
-        "development split. Crosses: unstable points, which no line goes through; the dashed line is ten times the "
+        f"{merge} over λ: {line} on the test split; bands are {band}. Rings: the λ that was {found.choosing}. "
+        "Crosses: unstable points, which no line goes through; the dashed line is ten times the "
         f"perplexity of pre, beyond which a merge is unstable.{grey}"
     )
 

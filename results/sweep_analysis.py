@@ -49,6 +49,18 @@ class SweepAnalysis:
         return self.sweep.meta
 
     @property
+    def by_development(self) -> bool:
+        """Whether λ was chosen on the development split."""
+        return self.meta.get("selection", "grid") in ("grid", "search")
+
+    @property
+    def choosing(self) -> str:
+        """Where a method's λ comes from, as words that follow it."""
+        if self.by_development:
+            return "chosen on the development split"
+        return "from the norms of the task vectors" if self.meta["selection"] == "metagpt" else "set beforehand"
+
+    @property
     def seeds(self) -> list[int]:
         return self.chosen.lineup.seeds
 

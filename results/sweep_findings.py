@@ -100,9 +100,8 @@ def _cost(found: SweepAnalysis) -> Answer:
         return Answer(question, "not answerable", "The test split was scored at the chosen λ alone.")
     mean = mean_cost(list(several.values()))
     shown = f"{100 * mean.value:.1f} points [{100 * mean.low:.1f}, {100 * mean.high:.1f}]"
-    text = (
-        f"Against the best λ in hindsight the choice on the development split loses {shown} of the score on the test "
-    )
+    chosen = "choice on the development split" if found.by_development else f"λ {found.choosing}"
+    text = f"Against the best λ in hindsight the {chosen} loses {shown} of the score on the test "
     text += f"split, on average over {len(several)} methods and merges"
     (merge, label), worst = max(several.items(), key=lambda item: item[1].value)
     if len(several) > 1:

@@ -88,12 +88,12 @@ def _methods(found: SweepAnalysis) -> str:
     score = "mean over the merged tasks"
     if found.objective == NORMALISED:
         score += " of the score divided by the expert’s own on the same split"
+    how = (
+        f"On the development split alone, by the {score}; no document of it is in the test split. Unstable "
+        "points cannot be chosen; of equal ones the smallest λ is."
+    )
     rows = [
-        (
-            "Choosing λ",
-            f"On the development split alone, by the {score}; no document of it is in the test split. Unstable "
-            "points cannot be chosen; of equal ones the smallest λ is.",
-        ),
+        ("Choosing λ", how if found.by_development else f"λ is {found.choosing}; no score has a say in it."),
         (
             "Breaks",
             "The λ at which word perplexity passes ten times that of pre, by straight lines of its logarithm between "

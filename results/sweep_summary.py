@@ -82,7 +82,7 @@ def sweep_tables(found: SweepAnalysis) -> list[Table]:
         grid = grid_table(found, merge)
         tables += [grid] if grid else []
     for merge in found.chosen.lineup.merges("learn"):
-        table, own = merge_table(found.chosen, merge), "each method at its own λ, chosen on the development split"
+        table, own = merge_table(found.chosen, merge), f"each method at its own λ, {found.choosing}"
         tables.append(replace(table, name=f"chosen_{merge}", title=f"{merge}: {own}"))
     if not found.sweep.similarity.empty:
         tables.append(similarity_table(found.chosen))

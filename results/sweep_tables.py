@@ -48,7 +48,7 @@ def chosen_table(found: SweepAnalysis, brief: bool = False) -> Table:
             cells.append(estimate_cell(RATE, own, broken, best, brief))
         cells += _hindsight(choice, brief)
         rows.append(Row(label, merge, tuple(cells)))
-    columns = [Column("λ", "chosen on dev", key="λ")]
+    columns = [Column("λ", "chosen on dev" if found.by_development else "chosen", key="λ")]
     columns += [Column(SHORT[task], "test score there", ESTIMATE, task) for task in tasks]
     columns += [Column(SCORE_TITLE[name], "test score there", ESTIMATE, name) for name in means]
     columns += [
@@ -58,7 +58,7 @@ def chosen_table(found: SweepAnalysis, brief: bool = False) -> Table:
     ]
     return Table(
         "chosen",
-        "Test scores at the λ chosen on the development split, and at the best λ in hindsight",
+        f"Test scores at the λ {found.choosing}, and at the best λ in hindsight",
         tuple(columns),
         tuple(rows),
         _chosen_notes(found),
@@ -103,9 +103,13 @@ def _hindsight(choice: Choice, brief: bool) -> list[Cell]:
 def _chosen_notes(found: SweepAnalysis) -> tuple[str, ...]:
     seeds = len(found.seeds)
     many = f"; the λ of seeds {', '.join(map(str, found.seeds))} where they differ" if seeds > 1 else ""
+    how = f"chosen on the development split alone ({found.meta.get('selection', 'grid')})"
+    if not found.by_development:
+        how = found.choosing
+    elif undeveloped := _undeveloped(found):
+        how += f", without {' and '.join(undeveloped)}, where there is no such split"
     notes = [
-        f"λ is chosen on the development split alone ({found.meta.get('selection', 'grid')}){many}. Best of the "
-        "methods in bold.",
+        f"λ is {how}{many}. Best of the methods in bold.",
         *found_objective(found),
         "cost: the best test score in hindsight minus that at the choice, in points, with its 95 % interval. The "
         "best of many is a noisy maximum, so the cost is too high on average; the interval allows for that, and "
@@ -116,6 +120,13 @@ def _chosen_notes(found: SweepAnalysis) -> tuple[str, ...]:
     if any("," in point for choice in found.choices.values() for point in choice.chosen.values() if point):
         notes.append("One λ a task is written in the alphabetical order of the experts.")
     return (*notes, *score_notes(found.chosen, "learn", intervals=False)[1:])
+
+
+def _undeveloped(found: SweepAnalysis) -> list[str]:
+    """Merged tasks that λ was not chosen by."""
+    used = found.meta.get("development")
+    members = dict.fromkeys(task for merge in found.merges for task in found.members(merge))
+    return [] if used is None else [task for task in members if task not in used]
 
 
 def found_objective(found: SweepAnalysis) -> list[str]:

@@ -104,6 +104,21 @@ def test_the_terminal_text_fits_and_names_every_method(summary: Summary) -> None
     assert "stable to 2" in summary.table
 
 
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [("fixed", "λ is set beforehand"), ("metagpt", "λ is from the norms of the task vectors")],
+)
+def test_a_lambda_that_no_score_chose_is_not_said_to_be_chosen(sweep: Sweep, selection: str, said: str) -> None:
+    table = chosen_table(analyse_sweep(replace(sweep, meta={**sweep.meta, "selection": selection})))
+    assert table.notes[0].startswith(said)
+    assert "development" not in table.title + table.notes[0]
+
+
+def test_a_task_without_a_development_split_is_named(sweep: Sweep) -> None:
+    table = chosen_table(analyse_sweep(replace(sweep, meta={**sweep.meta, "development": ["gsm8k"]})))
+    assert "without humaneval, where there is no such split" in table.notes[0]
+
+
 def test_the_headline_says_where_methods_break_and_which_is_best(summary: Summary) -> None:
     assert summary.headline.startswith("Perplexity passes ten times pre’s on math+code at λ = ")
     assert "for dare" in summary.headline
