@@ -24,7 +24,7 @@ STEP = 0.01
 
 
 def search(sweep: Sweep) -> None:
-    """Add the points that a search visits to a sweep.
+    """Add the points that a search visits to a sweep, beside those of ``lambdas``.
 
     It looks between the smallest and the largest of ``lambdas``, at one λ for each task where the method takes that.
     """

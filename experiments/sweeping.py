@@ -92,7 +92,8 @@ class Sweep:
     def __post_init__(self) -> None:
         self.weights: dict[Job, Weights] = {}
         self.evaluations: dict[Scoring, Files] = {}
-        self._entries: dict[Entry, None] = {}
+        #: Every point, by its curve.
+        self.points: dict[Curve, dict[Entry, None]] = {curve: {} for curve in self.curves}
 
     @cached_property
     def models(self) -> list[Entry]:
@@ -103,8 +104,7 @@ class Sweep:
     @property
     def entries(self) -> list[Entry]:
         """Every point, a curve after another."""
-        order = {curve: place for place, curve in enumerate(self.curves)}
-        return sorted(self._entries, key=lambda entry: order[curve_of(entry)])
+        return [entry for own in self.points.values() for entry in own]
 
     @cached_property
     def curves(self) -> dict[Curve, MethodChoice]:
@@ -121,7 +121,7 @@ class Sweep:
         seed, label, _ = curve
         job = Job(seed, "pre", experts=tuple(sorted(self.plan.merges[label])), lam=lam)
         entry = merge_entry("learn", label, self.curves[curve], job)
-        self._entries[entry] = None
+        self.points[curve][entry] = None
         return entry
 
     def score(self, entries: Iterable[Entry], names: Iterable[str]) -> None:
@@ -199,8 +199,7 @@ class Sweep:
         return math.fsum(values) / len(values) if values else None
 
     def _best(self, curve: Curve) -> str | None:
-        own = [entry for entry in self.entries if curve_of(entry) == curve]
-        stable = [(entry.point, self.objective(entry)) for entry in own if self.stable(entry)]
+        stable = [(entry.point, self.objective(entry)) for entry in self.points[curve] if self.stable(entry)]
         return best(stable) if stable else None
 
     def _coefficients(self) -> dict[Curve, Lam]:

@@ -23,6 +23,7 @@ from eval.schema import PRIMARY
 from experiments.config import StudyPlan
 from experiments.store import write_atomic
 from results.inputs import rows_of
+from results.sweep import lambdas_of
 
 if TYPE_CHECKING:
     from results.study import Study, Summary
@@ -85,8 +86,7 @@ def steps_of(scores: pd.DataFrame) -> list[dict[str, float]]:
 
 
 def _lambdas(point: str) -> dict[str, float]:
-    parts = [part.rpartition("=") for part in point.split(",")]
-    return {f"lambda/{task}" if task else "lambda": float(value) for task, _, value in parts}
+    return {f"lambda/{task}" if task else "lambda": value for task, value in lambdas_of(point).items()}
 
 
 def _guarded(plan: StudyPlan, record: dict[str, Any], fill: Callable[[Any], None]) -> None:

@@ -260,22 +260,6 @@ def merge_tensors(start: Mapping[str, torch.Tensor], direction: Mapping[str, tor
     return Merged(merged, length(found), all(applied.finite for _, applied in found))
 
 
-def distance(start: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:
-    """‖other − start‖₂ over all parameters, in fp64."""
-    from lata.kernels import distances
-
-    origin = MemoryCheckpoint(start, "start")
-    stream = Stream(
-        {"pre": origin, "start": origin, "other": MemoryCheckpoint(other, "other")}, list(start), threads=1
-    )
-
-    def visit(block: Block) -> Applied:
-        values = block.read("other")
-        return Applied(block.sums(distances, values, block.pre), finite=True)
-
-    return length(stream.each(visit))
-
-
 def check(
     name: str, reference: Mapping[str, torch.Tensor], other_name: str, other: Mapping[str, torch.Tensor]
 ) -> None:

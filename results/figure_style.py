@@ -12,6 +12,7 @@ import numpy as np
 
 from results.analysis import Analysis
 from results.lineup import Model, group_of
+from results.selection import UNSTABLE_RATIO
 from results.wording import kind_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def draw_dots(
 def stable_limit(analysis: Analysis, task: str) -> float:
     """Above this a perplexity is not drawn: it would flatten every other difference."""
     pre = analysis.estimates.get(task, {}).get(Model("model", "", "pre"))
-    return 10 * pre.value if pre and kind_of(task) != "rate" else math.inf
+    return UNSTABLE_RATIO * pre.value if pre and kind_of(task) != "rate" else math.inf
 
 
 def usable(value: float, limit: float) -> bool:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from eval.schema import METRICS, PRIMARY
 from results.inputs import KEY, Study
+from results.selection import UNSTABLE_RATIO
 
 LATA = ("lata_linear", "lata_log", "lata_threshold")
 BASELINES = ("ta", "ties", "dare", "dare_ties")
@@ -140,7 +141,7 @@ class Lineup:
         )
         ppl = (scores["task"] == "wikitext") & (scores["metric"] == "word_perplexity")
         pre = scores[ppl & (scores["kind"] == "model") & (scores["label"] == "pre")]
-        limit = scores["seed"].map(dict(zip(pre["seed"], 10 * pre["value"].astype(float), strict=True)))
+        limit = scores["seed"].map(dict(zip(pre["seed"], UNSTABLE_RATIO * pre["value"].astype(float), strict=True)))
         value = scores["value"].astype(float)
         bad = flagged | ~np.isfinite(value) | (ppl & (value > limit))
         found: dict[tuple[Model, int], bool] = {}

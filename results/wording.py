@@ -18,11 +18,6 @@ def title_of(task: str) -> str:
     return METRICS[task, PRIMARY[task][0]].title
 
 
-def unit_of(task: str) -> str:
-    """What the numbers in a column are."""
-    return "%" if kind_of(task) == "rate" else "lower is better"
-
-
 def number(task: str, value: float) -> str:
     """A score: 47.3 (per cent) or 2.58; very large perplexities in powers of ten; – where there is none."""
     if math.isnan(value):

@@ -66,7 +66,7 @@ def test_the_hub_library_reads_the_metadata() -> None:
     hub = pytest.importorskip("huggingface_hub")
     data = hub.ModelCard(model_card(made())).data
     assert data.base_model == ["google/gemma-2-9b-it"]
-    assert data.library_name == "transformers"
+    assert data.to_dict()["library_name"] == "transformers"
 
 
 def test_metadata_claim_no_ancestor_where_all_inputs_are_folders() -> None:
