@@ -17,13 +17,13 @@ from tqdm import tqdm
 from experiments.jobs import Lam
 
 if TYPE_CHECKING:
-    from experiments.sweeping import Curve, Sweep
+    from experiments.sweeping import Curve, Sweeping
 
 #: λ are multiples of this, so that their names are exact.
 STEP = 0.01
 
 
-def search(sweep: Sweep) -> None:
+def search(sweep: Sweeping) -> None:
     """Add the points that a search visits to a sweep, beside those of ``lambdas``.
 
     It looks between the smallest and the largest of ``lambdas``, at one λ for each task where the method takes that.
@@ -47,7 +47,7 @@ def _study(curve: Curve, seed: int) -> optuna.Study:
     return optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=own, multivariate=True))
 
 
-def _suggested(sweep: Sweep, curve: Curve, trial: Trial) -> Lam:
+def _suggested(sweep: Sweeping, curve: Curve, trial: Trial) -> Lam:
     label = curve[1]
     choice = sweep.curves[curve]
     tasks = sorted(sweep.plan.merges[label])

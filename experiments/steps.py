@@ -31,6 +31,7 @@ from experiments.claims import Claims
 from experiments.devices import gpus
 from experiments.jobs import Context, Job, Lam, Task
 from experiments.provenance import cores
+from experiments.scored import CODE as MODEL_CODE
 from experiments.scored import find
 from experiments.store import Store, code_version, key_of
 from experiments.worker import Outcome
@@ -42,8 +43,8 @@ MOST_WORKERS = 8
 #: Seconds between two looks at a task that another process has.
 PATIENCE = 1.0
 
-#: The worker's own code decides results as well.
-_CODE = hashlib.sha256(Path(worker.__file__).read_bytes()).hexdigest()
+#: The worker's own code decides results as well, and how it loads models.
+_CODE = [hashlib.sha256(Path(worker.__file__).read_bytes()).hexdigest(), MODEL_CODE]
 
 Digests = Mapping[int, Mapping[str, str]]
 #: One evaluation: a job, and a name in `Context.settings`.
@@ -166,7 +167,7 @@ class Steps:
         """Key of everything that decides a job's weights."""
         digests = self.digests[job.seed]
         return key_of(
-            code=[_CODE, code_version("lata")],
+            code=[*_CODE, code_version("lata")],
             versions={name: metadata.version(name) for name in ("torch", "numpy")},
             start=digests[job.start],
             pre=digests["pre"],

@@ -24,7 +24,7 @@ MOST_POINTS = 2_000
 
 
 class Selection(Enum):
-    """How λ is chosen: the configured ``lam``; the best of ``lambdas``; data-free MetaGPT; a search. See `method`."""
+    """How λ is chosen: the configured ``lam``; the best of ``lambdas``; data-free MetaGPT; a search beside them."""
 
     fixed = "fixed"
     grid = "grid"

@@ -40,7 +40,7 @@ def run(plan: SweepPlan) -> Summary | None:
         more[STABILITY] = {"split": "dev", "tasks": ("wikitext",)}
         more[DEVELOPMENT] = {"split": "dev", "tasks": plan.development}
     with prepared(plan, more) as study:
-        sweep = Sweep(plan, study.steps)
+        sweep = Sweeping(plan, study.steps)
         with study.watch.stage("evaluate models"):
             sweep.score(sweep.models, (TEST, *more))
             sweep.warn_of_useless_experts()
@@ -78,7 +78,7 @@ def curve_of(entry: Entry) -> Curve:
 
 
 @dataclass
-class Sweep:
+class Sweeping:
     """The points of a sweep, and what is known of them so far.
 
     Attributes:

@@ -1,7 +1,8 @@
 """What a worker process does: make a merge in memory, name it by its weights, evaluate it.
 
-Workers share nothing but the store. Each loads a family's checkpoints, builds the model and loads the tasks once,
-and puts merge after merge into the same live model. A worker ends when its parent does, however that happened.
+Workers share nothing but the store. Each builds the model and loads the tasks once, holds one merge in memory at a
+time, and writes it into the live model at one λ after another. A worker ends when its parent does, however that
+happened.
 """
 
 from __future__ import annotations
