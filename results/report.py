@@ -35,15 +35,23 @@ def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: li
     if first:
         parts += ['<h2 id="overview">All methods at a glance</h2>', table_html(first)]
     figure("tradeoff")
+
+    def forgetting() -> None:
+        parts.extend(['<h2 id="forgetting">Forgetting</h2>', table_html(by_name["forgetting"])])
+        figure("forgetting")
+
+    # A study that learns nothing is about this table.
+    leads = first is None and "forgetting" in by_name
+    if leads:
+        forgetting()
     parts.append(claims_html(claims))
     merges = [table for table in tables if table.name.startswith("merge_")]
     if merges:
         parts.append('<h2 id="merges">Each merge in full</h2>')
         figure("scores")
         parts += [folded_html(table, is_open=index == 0) for index, table in enumerate(merges)]
-    if "forgetting" in by_name:
-        parts += ['<h2 id="forgetting">Forgetting</h2>', table_html(by_name["forgetting"])]
-        figure("forgetting")
+    if "forgetting" in by_name and not leads:
+        forgetting()
     if "published" in by_name:
         parts += ['<h2 id="published">Published numbers</h2>', table_html(by_name["published"])]
     if "similarity" in by_name:
@@ -57,9 +65,12 @@ def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: li
 def _header(analysis: Analysis, title: str) -> str:
     lineup = analysis.lineup
     n = sorted({measure.n for measure in analysis.measures.values()})
+    kind = "learn" if lineup.merges("learn") or not lineup.merges("forget") else "forget"
+    merges, methods = len(lineup.merges(kind)), len(lineup.labels(kind))
+    what = "merge" if kind == "learn" else "forgetting"
     facts = [
         f"family <b>{escape(analysis.meta.get('family', '–'))}</b>",
-        f"{len(lineup.merges('learn'))} merges × {len(lineup.labels('learn'))} methods",
+        f"{merges} {what}{'s' * (merges != 1)} × {methods} method{'s' * (methods != 1)}",
         f"{len(lineup.seeds)} seed{'s' * (len(lineup.seeds) > 1)}",
         f"{n[-1] if n else 0} items a task",
     ]

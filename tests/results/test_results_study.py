@@ -244,3 +244,13 @@ def test_the_findings_call_a_null_study_noise() -> None:
     answers = findings(analyse(truth_of("nobody"))).answers
     assert answers[2].good is not True
     assert answers[3].good is False
+
+
+def test_a_study_that_only_forgets_begins_with_that(tmp_path: Path) -> None:
+    study = make_study(methods=("ta", "lata_threshold"), merges=(), items=20)
+    summarise(study, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "2 forgettings ×" in page
+    assert "0 merges" not in page
+    assert page.index('id="forgetting"') < page.index('id="claims"')
+    assert page.count('id="forgetting"') == 1
