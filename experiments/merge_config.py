@@ -12,6 +12,7 @@ import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from experiments.config import CONF, checked_object
+from experiments.profiles import profile
 from lata.layers import GRANULARITIES, OUTSIDE
 from lata.methods import get, suggest
 from lata.request import SHARD_BYTES, Request, checked
@@ -127,10 +128,13 @@ def merge_plan(raw: DictConfig) -> MergePlan:
         sources["base"] = config.family.base
     if config.family.target is not None:
         sources["target"] = config.family.target
+    parameters = {key: value for key, value in {**defaults, **method}.items() if key != "name"}
+    if "profile" in defaults:
+        parameters["profile"] = profile(parameters["profile"])
     request = Request(
         sources=sources,
         method=name,
-        parameters={key: value for key, value in {**defaults, **method}.items() if key != "name"},
+        parameters=parameters,
         lam=lam,
         mode=config.mode,
         seed=config.seed,

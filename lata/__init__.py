@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lata.holding import hold
-    from lata.merging import merge, similarity
+    from lata.merging import merge, similarity, similarity_tables
 
-__all__ = ["hold", "merge", "similarity"]
+__all__ = ["hold", "merge", "similarity", "similarity_tables"]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,6 +28,12 @@ def block_of(name: str) -> int | None:
     return int(found.group(1)) if found and not _SENSES.search(name[: found.start()]) else None
 
 
+def depth_of(layer: str) -> int:
+    """Number of the block that a layer key (see `layer_map`) belongs to; −1 for a layer outside all blocks."""
+    block = int(layer) if layer.isdecimal() else block_of(layer)
+    return -1 if block is None else block
+
+
 def module_of(name: str) -> str:
     """``attention``, ``mlp`` or ``norm``: the part of its block that parameter `name` belongs to."""
     inside = name[_BLOCK.search(name).end() :] if _BLOCK.search(name) else name  # type: ignore[union-attr]

@@ -1,19 +1,20 @@
 """Merging checkpoints on disk, in bounded memory: plan on headers, take statistics, stream, write, describe.
 
-`merge` and `similarity` are the library's front doors (``lata.merge``, ``lata.similarity``). Peak memory depends on
-neither the size of the models nor on their largest tensor; the bytes written depend on neither threads, block size,
-sharding of the inputs, the order of the experts, nor on interruptions.
+`merge`, `similarity` and `similarity_tables` are the library's front doors (``lata.merge`` and so on). Peak memory
+depends on neither the size of the models nor on their largest tensor; the bytes written depend on neither threads,
+block size, sharding of the inputs, the order of the experts, nor on interruptions.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lata.job import open_job
+from lata.layers import GRANULARITIES, layer_map
 from lata.output.describing import companions, describe, settings
 from lata.output.describing import mergekit as mergekit_text
 from lata.output.facts import Facts
@@ -22,13 +23,13 @@ from lata.output.recipe import recipe
 from lata.output.writer import Output, layout
 from lata.planning import Plan
 from lata.request import SHARD_BYTES, Request, sources_of
-from lata.vectors import TaskVectors
+from lata.similarities import measure_each
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lata.job import Job
-    from lata.vectors import Direction
+    from lata.vectors import Direction, TaskVectors
 
 
 @dataclass(frozen=True)
@@ -129,14 +130,43 @@ def similarity(
     Raises:
         ValueError: the checkpoints do not fit each other.
     """
-    request = Request(
-        sources_of(pre, experts, base, None), "lata_linear", {"granularity": granularity, "outside": outside}
-    )
+    return similarity_tables(base, pre, experts, (granularity,), outside=outside, threads=threads)[granularity]
+
+
+def similarity_tables(
+    base: str | Path,
+    pre: str | Path,
+    experts: Mapping[str, str | Path],
+    granularities: Sequence[str] = GRANULARITIES,
+    *,
+    outside: str = "keep",
+    threads: int | None = None,
+) -> dict[str, pd.DataFrame]:
+    """As `similarity` for several granularities, in one pass over the checkpoints; each table has the same bits.
+
+    Args:
+        base: θ_base; every model as in `merge`.
+        pre: θ_pre.
+        experts: task → θ_ft,t.
+        granularities: what a layer is, see `lata.layers.layer_map`; `lata.layers.depth_of` gives a row's depth.
+        outside: what happens to parameters outside every block.
+        threads: None for one more than there are cores.
+
+    Returns:
+        granularity → layers × tasks.
+
+    Raises:
+        ValueError: the checkpoints do not fit each other, or a word is unknown.
+    """
+    for granularity in granularities:
+        layer_map((), granularity, outside)  # refuses a word that is unknown before anything is opened
+    request = Request(sources_of(pre, experts, base, None), "lata_linear")
     with open_job(request) as job:
         made = job.plan(None)
         refuse(made)
         with job.stream(made, threads, passes=1) as stream:
-            return TaskVectors(stream, request.tasks).similarity(granularity, outside).table()
+            measured = measure_each(stream, request.tasks, granularities, outside)
+    return {granularity: found.table() for granularity, found in measured.items()}
 
 
 def plan(request: Request, output: Path | None) -> Plan:

@@ -64,6 +64,7 @@ def checked(request: Request) -> tuple[Method, dict[str, Any]]:
     parameters = method.parameters(request.parameters)
     if not request.tasks:
         raise ValueError("no expert is given: name at least one, such as experts={'math': FOLDER}")
+    method.check_tasks(parameters, request.tasks)
     check_lam(request.lam, request.tasks)
     if request.mode not in ("learn", "forget"):
         raise ValueError(f"mode is {request.mode!r}; choose learn or forget")

@@ -67,13 +67,36 @@ def measure(stream: Stream, tasks: Sequence[str], granularity: str = "block", ou
     A layer whose τ_t is zero bit for bit has similarity exactly 1. A layer whose τ_instr or τ_comp,t is all zero
     has no cosine; it is NaN here and named in a warning.
     """
+    return measure_each(stream, tasks, (granularity,), outside)[granularity]
+
+
+def measure_each(
+    stream: Stream, tasks: Sequence[str], granularities: Sequence[str], outside: str = "keep"
+) -> dict[str, Similarity]:
+    """As `measure` for several granularities, in one pass for all of them; each is what `measure` alone gives.
+
+    Returns:
+        granularity → similarity.
+    """
+    # Which parameters are ranked depends on `outside` alone.
+    layer_of = layer_map(stream.names, "tensor", outside)
+    ranked = [name for name in stream.names if layer_of[name] is not None]
+    sums = {(name, task): _Sums() for name in ranked for task in tasks}
+    for piece, found in stream.each(lambda block: _products(block, tasks), ranked):
+        for task, part in found.items():
+            sums[piece.name, task].add(part)
+    return {granularity: _similarity(stream, tasks, sums, granularity, outside) for granularity in granularities}
+
+
+def _similarity(
+    stream: Stream, tasks: Sequence[str], found: Mapping[tuple[str, str], _Sums], granularity: str, outside: str
+) -> Similarity:
+    """Sums of parameters → cosines of layers; `math.fsum` rounds once, so how they are grouped does not matter."""
     layer_of = layer_map(stream.names, granularity, outside)
     layers = layers_in_order(layer_of)
     sums = {(layer, task): _Sums() for layer in layers for task in tasks}
-    ranked = [name for name in stream.names if layer_of[name] is not None]
-    for piece, found in stream.each(lambda block: _products(block, tasks), ranked):
-        for task, part in found.items():
-            sums[str(layer_of[piece.name]), task].add(part)
+    for (name, task), part in found.items():
+        sums[str(layer_of[name]), task].add(part)
     values_LT = np.array([[sums[layer, task].cosine() for task in tasks] for layer in layers]).reshape(-1, len(tasks))
     for column, task in enumerate(tasks):
         missing = [layers[row] for row in np.flatnonzero(np.isnan(values_LT[:, column]))]

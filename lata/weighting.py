@@ -110,3 +110,16 @@ def linear_in_depth(count: int, floor: float = 0.0, ceiling: float = 1.0) -> Vec
     if count == 1:
         return np.full(1, ceiling)
     return floor + (ceiling - floor) * np.arange(count) / (count - 1)
+
+
+def relative_depth(count: int) -> Vector:
+    """l / (L−1) over `count` layers in order of depth; a single layer counts as the last."""
+    return np.arange(count) / (count - 1) if count > 1 else np.ones(count)
+
+
+def at_depths(weights_L: Vector, count: int) -> Vector:
+    """Weights of `count` layers from those of other L layers: by straight lines between layers, at l / (count−1).
+
+    A family of as many layers gets exactly `weights_L`.
+    """
+    return np.asarray(np.interp(relative_depth(count), relative_depth(weights_L.size), weights_L), dtype=np.float64)

@@ -13,52 +13,17 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import math
-from collections.abc import Callable, Mapping
+import pkgutil
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lata.layers import GRANULARITIES, OUTSIDE
+from lata.methods.rules import Cosines, OneOf, Rule
 
 if TYPE_CHECKING:
     from lata.vectors import Direction, TaskVectors
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A parameter that is a finite number from `low` to `high`.
-
-    `open_low` and `open_high` leave out the ends; `optional` allows None as well.
-    """
-
-    low: float
-    high: float
-    open_low: bool = False
-    open_high: bool = False
-    optional: bool = False
-
-    def problem(self, value: object) -> str | None:
-        """What is wrong with `value`, or None."""
-        if value is None and self.optional:
-            return None
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            above = value > self.low if self.open_low else value >= self.low
-            below = value < self.high if self.open_high else value <= self.high
-            if above and below:
-                return None
-        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
-        return f"must be a number in {left}{self.low:g}, {self.high:g}{right}"
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """A parameter that is one of some words."""
-
-    choices: tuple[str, ...]
-
-    def problem(self, value: object) -> str | None:
-        """What is wrong with `value`, or None."""
-        return None if value in self.choices else f"must be one of {', '.join(self.choices)}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +35,8 @@ class Method:
         function: ``(vectors[, similarity], *, seed?, **parameters) → direction``.
         paper: where the method was published; empty for the controls of this project.
         equation: the direction D as a formula.
-        defaults: parameter name → default value.
+        note: what a reader of the result must know of it, as a sentence; empty for most.
+        defaults: parameter name → default value; one that must be given has one that its rule refuses.
         rules: parameter name → the rule its value must obey.
         needs_similarity: whether the method weights layers and so needs θ_base.
         passes: variant (empty for a method that has none) → passes over the experts for its statistics.
@@ -83,8 +49,9 @@ class Method:
     function: Callable[..., Direction]
     paper: str
     equation: str
+    note: str
     defaults: Mapping[str, Any]
-    rules: Mapping[str, Interval | OneOf]
+    rules: Mapping[str, Rule]
     needs_similarity: bool
     passes: Mapping[str, int]
     one_lambda: tuple[str, ...]
@@ -93,15 +60,28 @@ class Method:
 
     def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """`given` completed by the defaults; ValueError names an unknown parameter or a value out of range."""
-        for key, value in given.items():
+        for key in given:
             if key not in self.defaults:
                 raise ValueError(f"method {self.name!r} has no parameter {key!r}{suggest(key, self.defaults)}")
+        complete = {**self.defaults, **given}
+        for key, value in complete.items():
             problem = self.rules[key].problem(value)
             if problem:
-                raise ValueError(f"method {self.name!r}: {key}={value!r} {problem}")
-        # A number that came as an integer (density: 1) must not make another key than 1.0 does.
-        typed = {k: float(v) if isinstance(v, int) else v for k, v in given.items()}
-        return {**self.defaults, **typed}
+                raise ValueError(f"method {self.name!r}: {key}={reprlib.repr(value)} {problem}")
+        return {key: self.rules[key].normal(value) for key, value in complete.items()}
+
+    def check_tasks(self, parameters: Mapping[str, Any], tasks: Iterable[str]) -> None:
+        """ValueError where a parameter that gives tasks something lacks one of the merged `tasks`."""
+        for key, rule in self.rules.items():
+            if not isinstance(rule, Cosines):
+                continue
+            known = dict(parameters[key])
+            for task in tasks:
+                if task not in known:
+                    raise ValueError(
+                        f"method {self.name!r}: {key} has no task {task!r} (it has {', '.join(known)}); give one "
+                        "that was measured with an expert of that name"
+                    )
 
     def count_passes(self, parameters: Mapping[str, Any]) -> int:
         """How often the experts are read, the merge itself included."""
@@ -112,7 +92,12 @@ class Method:
         return parameters.get("variant") not in self.one_lambda
 
     def direction(self, vectors: TaskVectors, seed: int, parameters: Mapping[str, Any]) -> Direction:
-        """D as this method makes it, with statistics taken; ValueError where it needs θ_base and there is none."""
+        """D as this method makes it, with statistics taken.
+
+        Raises:
+            ValueError: it needs θ_base and there is none, or a parameter lacks a merged task.
+        """
+        self.check_tasks(parameters, vectors.tasks)
         own = dict(parameters)
         if self.random:
             own["seed"] = seed
@@ -130,12 +115,14 @@ _MEASUREMENT: dict[str, tuple[str, OneOf]] = {
 
 _REGISTRY: dict[str, Method] = {}
 
-#: The modules that register methods, in the order that tables show them.
-_MODULES = (
+#: The order of methods in tables; any other module of this package that registers one comes after them, by name.
+_ORDER = (
     "ta",
     "ties",
     "dare",
     "dare_ties",
+    "lines",
+    "safety_arithmetic",
     "lata_linear",
     "lata_log",
     "lata_threshold",
@@ -144,6 +131,7 @@ _MODULES = (
     "lata_shuffled",
     "lata_reversed",
     "depth_linear",
+    "lata_transferred",
 )
 
 
@@ -151,9 +139,10 @@ def register(
     *,
     paper: str,
     equation: str,
+    note: str = "",
     passes: Mapping[str, int] | None = None,
     one_lambda: tuple[str, ...] = (),
-    **rules: Interval | OneOf,
+    **rules: Rule,
 ) -> Callable[[Callable[..., Direction]], Callable[..., Direction]]:
     """Decorator: register a method under its function's name. `rules` has one entry a parameter."""
 
@@ -169,6 +158,7 @@ def register(
             function=function,
             paper=paper,
             equation=equation,
+            note=note,
             defaults={**options, **{key: default for key, (default, _) in measurement.items()}},
             rules={**rules, **{key: rule for key, (_, rule) in measurement.items()}},
             needs_similarity=needs_similarity,
@@ -184,9 +174,9 @@ def register(
 
 def methods() -> dict[str, Method]:
     """All methods by name, in the order that tables show them."""
-    for module in _MODULES:
-        importlib.import_module(f"lata.methods.{module}")
-    return {name: _REGISTRY[name] for name in _MODULES}
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"lata.methods.{module.name}")
+    return {name: _REGISTRY[name] for name in (*_ORDER, *sorted(_REGISTRY.keys() - {*_ORDER}))}
 
 
 def get(name: str) -> Method:

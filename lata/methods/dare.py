@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lata.masks import exact_drop_rate
-from lata.methods import Interval, OneOf, register
+from lata.methods import register
+from lata.methods.rules import Interval, OneOf
+from lata.methods.ta import added
 from lata.vectors import tau
 
 if TYPE_CHECKING:
@@ -47,22 +49,7 @@ def dare(vectors: TaskVectors, *, seed: int = 0, variant: str = "paper", drop_ra
         variant: ``paper``, ``mergekit`` or ``peft``.
         drop_rate: p in [0, 1).
     """
-    view = dropped(vectors, variant, seed, drop_rate)
-
-    def direction(block: Block) -> Float:
-        total = None
-        for task in vectors.tasks:
-            term = view(block, task)
-            if task in vectors.scales:
-                term *= vectors.scales[task]
-            if total is None:
-                total = term
-            else:
-                total += term
-        assert total is not None
-        return total
-
-    return direction
+    return added(vectors, dropped(vectors, variant, seed, drop_rate))
 
 
 def dropped(vectors: TaskVectors, variant: str, seed: int, drop_rate: float) -> View:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lata.methods import Interval, OneOf, register
+from lata.methods import register
 from lata.methods.dare import VARIANTS, dropped
+from lata.methods.rules import Interval, OneOf
 from lata.methods.ties import elect, trim_and_elect
 
 if TYPE_CHECKING:

@@ -1,16 +1,19 @@
 """Control: weights that grow linearly with depth (of this project, not the paper).
 
-Is it similarity that matters, or only depth? LiNeS (Wang et al., arXiv 2410.17146) scales layers by depth too,
-as α + β · l / (L−1); with ``floor`` α and ``ceiling`` α + β this is the same line.
+Is it similarity that matters, or only depth? By default w runs from 0 to 1 and parameters outside blocks keep 1, as
+LATA's weights do, so that nothing but the order of layers differs. `lines` is the published method that scales by
+depth, with constants and a treatment of parameters outside blocks of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from lata import weighting
 from lata.layers import layer_map, layers_in_order
-from lata.methods import Interval, register
+from lata.methods import register
+from lata.methods.rules import Interval
 from lata.methods.ta import weighted_sum
 
 if TYPE_CHECKING:
@@ -25,9 +28,21 @@ if TYPE_CHECKING:
 )
 def depth_linear(vectors: TaskVectors, *, floor: float = 0.0, ceiling: float = 1.0) -> Direction:
     """The sum of the task vectors, each block weighted by its depth; parameters outside blocks keep weight 1."""
-    layer_of = layer_map(vectors.names)
-    layers = layers_in_order(layer_of)
-    weights_L = weighting.linear_in_depth(len(layers), floor, ceiling)
-    weight_of = dict(zip(layers, weights_L.tolist(), strict=True))
-    by_name = {name: 1.0 if key is None else weight_of[key] for name, key in layer_of.items()}
+    by_name = by_depth(vectors.names, lambda count: weighting.linear_in_depth(count, floor, ceiling))
     return weighted_sum(vectors, dict.fromkeys(vectors.tasks, by_name))
+
+
+def by_depth(
+    names: Iterable[str], weigh: Callable[[int], weighting.Vector], outside: float = 1.0
+) -> dict[str, float]:
+    """Parameter name → weight, from weights of blocks that depend on nothing but depth.
+
+    Args:
+        names: the parameters that are merged.
+        weigh: number of blocks L → their weights w_L, in order of depth.
+        outside: weight of the parameters outside all blocks.
+    """
+    layer_of = layer_map(names)
+    layers = layers_in_order(layer_of)
+    weight_of = dict(zip(layers, weigh(len(layers)).tolist(), strict=True))
+    return {name: outside if key is None else weight_of[key] for name, key in layer_of.items()}

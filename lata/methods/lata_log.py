@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lata import weighting
-from lata.methods import Interval, register
+from lata.methods import register
 from lata.methods.lata_linear import layer_weighted_sum
+from lata.methods.rules import Interval
 
 if TYPE_CHECKING:
     from lata.similarities import Similarity

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lata import weighting
-from lata.methods import Interval, OneOf, register
+from lata.methods import register
+from lata.methods.rules import Interval, OneOf
 from lata.methods.ta import weighted_sum
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from lata.methods import register
 if TYPE_CHECKING:
     from lata.dtypes import Float
     from lata.stream import Block
-    from lata.vectors import TaskVectors
+    from lata.vectors import Direction, TaskVectors, View
 
 
 @register(paper="https://arxiv.org/abs/2212.04089", equation="D = Σ_t τ_t")
@@ -37,6 +37,30 @@ def weighted_sum(vectors: TaskVectors, weights: Mapping[str, Mapping[str, float]
         scale = vectors.scales.get(task, 1.0)
         factors[task] = {name: scale * weight for name, weight in weights.get(task, plain).items()}
     return WeightedSum(factors)
+
+
+def added(vectors: TaskVectors, view: View) -> Direction:
+    """Σ_t λ_t · view(τ_t) with the λ_t of `vectors`, added in sorted order of tasks.
+
+    Args:
+        vectors: the task vectors.
+        view: what is added of each of them; the arrays that it gives are changed.
+    """
+
+    def direction(block: Block) -> Float:
+        total = None
+        for task in vectors.tasks:
+            term = view(block, task)
+            if task in vectors.scales:
+                term *= vectors.scales[task]
+            if total is None:
+                total = term
+            else:
+                total += term
+        assert total is not None
+        return total
+
+    return direction
 
 
 @dataclass(frozen=True)

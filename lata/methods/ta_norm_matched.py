@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lata.methods import Interval, OneOf, register
+from lata.methods import register
 from lata.methods.lata_linear import layer_weighted_sum
+from lata.methods.rules import Interval, OneOf
 from lata.methods.ta import ta
 from lata.vectors import scaled
 from lata.weighting import RANK_SCHEDULES

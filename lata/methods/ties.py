@@ -24,7 +24,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lata.methods import Interval, OneOf, register
+from lata.methods import register
+from lata.methods.rules import Interval, OneOf
 from lata.vectors import tau
 
 if TYPE_CHECKING:

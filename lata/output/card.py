@@ -72,7 +72,7 @@ def _what(facts: Facts) -> str:
     rows = [
         ("method", f"`{facts.method}`" + (f" ([paper]({facts.paper}))" if facts.paper else " (a control)")),
         ("λ", lam),
-        *((f"`{key}`", f"`{value}`") for key, value in facts.parameters.items()),
+        *((f"`{key}`", _parameter(value)) for key, value in facts.parameters.items()),
         *([("seed", str(facts.seed))] if facts.seed is not None else []),
         ("parameters", f"{facts.parameters_count:,}"),
         ("dtype", ", ".join(f"{dtype} ({count:,})" for dtype, count in facts.dtypes.items())),
@@ -80,12 +80,20 @@ def _what(facts: Facts) -> str:
         ("digest of the weights", f"`{facts.digests['merged']}`"),
     ]
     tasks = "τ_t = θ_t − θ_pre is what fine-tuning on task t changed."
-    weights = f" w_t weighs its layers: Layer-Aware Task Arithmetic ([LATA]({_LATA}))." if facts.weights_LT else ""
+    lata = f": Layer-Aware Task Arithmetic ([LATA]({_LATA}))" if facts.similarity_LT else ""
+    weights = f"w_t weighs its layers{lata}." if facts.weights_LT else ""
     return (
         f"{source} {how} what {_listed(facts.tasks)} learned, merged by lata.\n\n"
         f"```text\nθ = θ_{start} {sign} {direction}\n{facts.equation}\n```\n\n"
-        f"{tasks}{weights}\n\n{_table(('', ''), rows)}"
+        f"{' '.join(filter(None, [tasks, weights, facts.note]))}\n\n{_table(('', ''), rows)}"
     )
+
+
+def _parameter(value: Any) -> str:
+    """A parameter in a cell; a profile (`lata.methods.rules`) is too long for one."""
+    if isinstance(value, tuple):
+        return f"{_listed([task for task, _ in value])} on {len(value[0][1])} blocks, numbers in `recipe.yaml`"
+    return f"`{value}`"
 
 
 def _inputs(facts: Facts) -> str:

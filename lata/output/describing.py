@@ -37,6 +37,7 @@ def describe(
         seed=job.request.seed if job.method.random else None,
         equation=job.method.equation,
         paper=job.method.paper,
+        note=job.method.note,
         sources={role: checkpoint.source for role, checkpoint in job.checkpoints.items()},
         digests={} if written is None else written.digests,
         distance=math.nan if written is None else written.distance,

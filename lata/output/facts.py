@@ -37,6 +37,7 @@ class Facts:
         seed: of the random methods; None for the others.
         equation: the direction D as a formula.
         paper: link to the method's paper; empty for the controls.
+        note: what a reader must know of the method, as a sentence; empty for most.
         sources: role → where the model is. Roles are ``pre``, ``base``, ``target`` and ``experts.TASK``; a source is
             an absolute folder or ``org/name@revision``, or two of these joined by a plus for a model with an adapter.
         digests: role → digest of the weights (`lata.checkpoints.digests`); ``merged`` is the result's.
@@ -65,6 +66,7 @@ class Facts:
     dtypes: Mapping[str, int]
     weights_LT: LayerTable | None = None
     similarity_LT: LayerTable | None = None
+    note: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

@@ -22,6 +22,11 @@ from lata.tensors import FLOATS
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 #: Methods that give all parameters one weight.
 _EVEN = {"ta": 1.0, "ta_half": 0.5, "ties": 1.0, "dare": 1.0, "dare_ties": 1.0}
+#: Methods that need what mergekit has no setting for → what that is.
+_UNKNOWN = {
+    "ta_norm_matched": "scales by norms of the whole merge",
+    "safety_arithmetic": "trims a task vector by one threshold over all parameters",
+}
 #: Methods with variants → mergekit's name and the settings that its variant has by default.
 _VARIANTS: dict[str, tuple[str, dict[str, bool]]] = {
     "ties": ("ties", {"normalize": True, "rescale": False}),
@@ -81,8 +86,9 @@ def check(method: str, parameters: Mapping[str, Any], sources: Mapping[str, str]
     Raises:
         ValueError: the text says why, and what to choose instead.
     """
-    if method == "ta_norm_matched":
-        raise ValueError("'ta_norm_matched' scales by norms that mergekit does not know: it has no export")
+    if method in _UNKNOWN:
+        what = _UNKNOWN[method]
+        raise ValueError(f"{method!r} {what}, which mergekit does not know: it has no export, so merge it here")
     if method in _VARIANTS and parameters["variant"] != "mergekit":
         raise ValueError(
             f"mergekit has no {method!r} of the variant {parameters['variant']!r}: choose variant=mergekit to export "

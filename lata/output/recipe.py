@@ -29,7 +29,7 @@ def recipe(facts: Facts, settings: Mapping[str, Any], *, public: bool = False) -
     content = {
         "family": {**single, "experts": {task: where[f"experts.{task}"] for task in facts.tasks}},
         "merge": facts.tasks,
-        "method": {"name": facts.method, **facts.parameters},
+        "method": {"name": facts.method, **{key: _plain(value) for key, value in facts.parameters.items()}},
         "lam": lam,
         "mode": facts.mode,
         **({} if facts.seed is None else {"seed": facts.seed}),
@@ -41,3 +41,8 @@ def recipe(facts: Facts, settings: Mapping[str, Any], *, public: bool = False) -
         "#   python -m experiments.merge --config-dir THIS_FOLDER --config-name recipe output=NEW_FOLDER\n"
         + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
     )
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as configurations give it: a profile (`lata.methods.rules`) is a mapping there."""
+    return {task: list(numbers) for task, numbers in value} if isinstance(value, tuple) else value

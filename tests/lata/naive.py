@@ -42,6 +42,24 @@ def ties(vectors: list[np.ndarray], density: float) -> np.ndarray:
     return np.array(merged, dtype=F)
 
 
+def top_share(vector: np.ndarray, share: float) -> np.ndarray:
+    """What Safety Arithmetic keeps of one vector, by sorting (declare-lab/safety-arithmetic, `topk_values_mask`)."""
+    position = len(vector) - int(len(vector) * share)
+    limit = sorted(abs(v) for v in vector)[position - 1] if position else F(0)
+    return np.array([v if abs(v) >= limit else F(0) for v in vector], dtype=F)
+
+
+def interpolated(weights: list[float], count: int) -> list[float]:
+    """Weights of `count` layers read off those of other layers at equal relative depth."""
+    found = []
+    for layer in range(count):
+        position = (layer / (count - 1) if count > 1 else 1.0) * (len(weights) - 1)
+        low = min(int(position), max(len(weights) - 2, 0))
+        high = min(low + 1, len(weights) - 1)
+        found.append(weights[low] + (position - low) * (weights[high] - weights[low]))
+    return found
+
+
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a.astype(np.float64), b.astype(np.float64)
     return float(a @ b / math.sqrt(a @ a) / math.sqrt(b @ b))

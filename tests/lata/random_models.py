@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 BLOCKS = 4
+
+#: Parameters of the methods that have no default for one of theirs.
+NEEDED: dict[str, dict[str, Any]] = {
+    "lata_transferred": {
+        "profile": {
+            **dict.fromkeys(("a", "b", "code"), (0.9, 0.8, 0.7)),
+            "math": (0.7, 0.9, 0.8),
+            "ua": (0.8, 0.7, 0.9),
+        }
+    }
+}
 
 
 def random_checkpoint(seed: int, scale: float = 1.0) -> dict[str, torch.Tensor]:

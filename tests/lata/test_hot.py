@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from folders import write
-from random_models import moved, random_checkpoint
+from random_models import NEEDED, moved, random_checkpoint
 from safetensors.torch import load_file, save_file
 
 import lata
@@ -29,7 +29,7 @@ TASKS = ("code", "math", "ua")
 EACH = {"code": 0.3, "math": 1.5, "ua": -0.7}
 EMBEDDINGS = "model.embed_tokens.weight"
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in methods()),
+    *((name, NEEDED.get(name, {})) for name in methods()),
     ("ties", {"variant": "mergekit"}),
     ("ties", {"variant": "peft", "density": 0.3}),
     ("dare", {"variant": "mergekit", "drop_rate": 0.7}),
@@ -46,7 +46,7 @@ PER_TASK = [variant for variant in VARIANTS if variant not in ONE_LAMBDA]
 
 def name_of(value: object) -> str:
     if isinstance(value, dict):
-        return "-".join(map(str, value.values()))
+        return "-".join(str(part) for part in value.values() if not isinstance(part, dict))
     return str(value).removeprefix("torch.")
 
 
@@ -161,14 +161,15 @@ def test_a_method_with_one_lam_refuses_more_as_the_merge_does(
 
 
 @pytest.mark.parametrize("lam", [0.8, EACH], ids=["one", "each"])
-def test_forgetting_is_the_merge_on_disk(lam: Any, models: Models, tmp_path: Path) -> None:
-    given = {**models.given, "target": models.folder / "ua", "method": "lata_linear"}
+@pytest.mark.parametrize("method", ["lata_linear", "safety_arithmetic"])
+def test_forgetting_is_the_merge_on_disk(method: str, lam: Any, models: Models, tmp_path: Path) -> None:
+    given = {**models.given, "target": models.folder / "ua", "method": method}
     merged = lata.merge(**given, lam=lam, output=tmp_path / "out")
     check(lata.hold(**given, per_task=lam is EACH), lam, merged, models.live())
     options: dict[str, Any] = {"start": models.tensors["ua"], "per_task": lam is EACH}
-    check(models.family().hot(list(TASKS), "lata_linear", forget=True, **options), lam, merged, models.live())
+    check(models.family().hot(list(TASKS), method, forget=True, **options), lam, merged, models.live())
     if lam is not EACH:
-        check(models.family().hot(list(TASKS), "lata_linear", **options), -lam, merged, models.live())
+        check(models.family().hot(list(TASKS), method, **options), -lam, merged, models.live())
 
 
 @pytest.mark.parametrize("per_task", [False, True])

@@ -182,9 +182,20 @@ def test_forgetting_by_pre_itself_only_turns_lambda_round() -> None:
     assert len(configuration["models"]) == 2
 
 
-def test_a_control_that_measures_norms_has_no_export() -> None:
-    with pytest.raises(ValueError, match="no export"):
-        export("ta_norm_matched")
+@pytest.mark.parametrize(
+    ("method", "reason"), [("ta_norm_matched", "norms of the whole merge"), ("safety_arithmetic", "one threshold")]
+)
+def test_what_mergekit_has_no_setting_for_has_no_export(method: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"'{method}' .*{reason}.*no export, so merge it here"):
+        export(method, {"share": 0.1})
+
+
+@pytest.mark.parametrize("method", ["lines", "lata_transferred"])
+def test_weights_by_depth_are_exported_as_they_are(method: str) -> None:
+    weights = weights_by(block)
+    for target in ({}, {"target": "org/pre"}):
+        given = exported_weights(export(method, weights=weights, **target))
+        assert given == {"org/math": weights["math"], "org/code": weights["code"]}
 
 
 def test_names_that_a_filter_cannot_tell_apart_are_refused() -> None:

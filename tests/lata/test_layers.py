@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lata.layers import block_of, layer_map, layers_in_order, module_of
+from lata.layers import block_of, depth_of, layer_map, layers_in_order, module_of
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,15 @@ def test_outside_parameters_become_layers_only_when_ranked() -> None:
     assert layer_map(NAMES, outside="keep")["model.norm.weight"] is None
     ranked = layer_map(NAMES, outside="rank")
     assert layers_in_order(ranked) == ["model.embed_tokens.weight", "2", "10", "model.norm.weight"]
+
+
+@pytest.mark.parametrize("granularity", ["block", "module", "tensor"])
+def test_the_depth_of_a_layer_is_its_block_and_minus_one_outside(granularity: str) -> None:
+    for name, layer in layer_map(NAMES, granularity, outside="rank").items():
+        assert layer is not None
+        assert depth_of(layer) == (-1 if block_of(name) is None else block_of(name))
+    assert [depth_of(layer) for layer in ("12", "12.mlp", "model.layers.3.mlp.up_proj.weight")] == [12, 12, 3]
+    assert depth_of("visual.blocks.4.attn.qkv.weight") == -1
 
 
 def test_granularity_splits_blocks() -> None:

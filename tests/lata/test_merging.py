@@ -11,9 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from folders import write
+from omegaconf import OmegaConf
+from random_models import NEEDED
 from safetensors.torch import load_file
 
 import lata
@@ -27,7 +30,7 @@ from lata.tensors import CHUNK
 pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer beside its weights")
 
 VARIANTS = [
-    *((name, {}) for name in methods()),
+    *((name, NEEDED.get(name, {})) for name in methods()),
     ("ties", {"variant": "mergekit"}),
     ("ties", {"variant": "peft", "density": 0.3}),
     ("dare", {"variant": "mergekit", "drop_rate": 0.7}),
@@ -37,7 +40,7 @@ VARIANTS = [
     ("lata_threshold", {"quantile": 0.5, "granularity": "module", "outside": "drop"}),
     ("lata_log", {"granularity": "tensor", "outside": "rank", "floor": 0.1, "ceiling": 0.9}),
 ]
-IDS = ["-".join([name, *map(str, parameters.values())]) for name, parameters in VARIANTS]
+IDS = ["-".join([name, *map(str, given.values())]) if name not in NEEDED else name for name, given in VARIANTS]
 
 
 def model(seed: int, dtype: torch.dtype, like: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
@@ -417,6 +420,73 @@ def test_similarity_is_a_table_of_layers_and_tasks(models: Models) -> None:
     experts = {task: models.tensors[task] for task in models.experts}
     measured = Family(models.tensors["pre"], experts, models.tensors["base"]).similarity(list(experts))
     np.testing.assert_array_equal(table.to_numpy(), measured.values_LT)
+
+
+def test_several_granularities_take_one_pass_and_each_is_the_table_of_its_own(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lata.stream import Stream
+
+    given = (models.folder / "base", models.folder / "pre", models.experts)
+    alone = {g: lata.similarity(*given, granularity=g) for g in ("block", "module", "tensor")}
+    passes: list[int] = []
+    run = Stream.run
+    monkeypatch.setattr(Stream, "run", lambda *a: passes.append(1) or run(*a))
+    together = lata.similarity_tables(*given, threads=3)
+    assert passes == [1]
+    assert list(together) == list(alone)
+    for granularity, table in together.items():
+        pd.testing.assert_frame_equal(table, alone[granularity], check_exact=True)
+    ranked = lata.similarity_tables(*given, ("tensor", "block"), outside="rank")
+    assert list(ranked) == ["tensor", "block"]
+    pd.testing.assert_frame_equal(
+        ranked["block"], lata.similarity(*given, granularity="block", outside="rank"), check_exact=True
+    )
+    with pytest.raises(ValueError, match="granularity is 'row'; choose one of block"):
+        lata.similarity_tables(*given, ("block", "row"))
+
+
+FORGETTING = ("ta", "lata_threshold", "lata_log", "lata_linear", "safety_arithmetic")
+
+
+@pytest.mark.parametrize("method", FORGETTING)
+def test_the_door_makes_a_target_forget(models: Models, tmp_path: Path, method: str) -> None:
+    from experiments.merge import merge
+    from experiments.merge_config import merge_plan
+
+    schema = OmegaConf.create({"method": {"name": method}, "lam": 0.7, "mode": "forget", "output": f"{tmp_path}/out"})
+    family = {role: str(models.folder / role) for role in ("base", "pre")}
+    family |= {"target": str(models.folder / "math"), "experts": {"ua": str(models.folder / "ua")}}
+    merge(merge_plan(OmegaConf.merge(schema, {"family": family})))
+    pre, target = models.tensors["pre"], models.tensors["math"]
+    held = Family(pre, {"ua": models.tensors["ua"]}, models.tensors["base"])
+    expected = merge_tensors(target, held.direction(["ua"], method), -0.7)
+    assert same(weights(tmp_path / "out"), expected.tensors)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert f"# {method} forgets ua\n" in card
+    assert "θ = θ_target − λ · D" in card
+    assert ("its second, which steers activations, is left out" in card) == (method == "safety_arithmetic")
+
+
+def test_a_recipe_with_a_profile_from_a_table_makes_the_same_bytes_again(models: Models, tmp_path: Path) -> None:
+    from experiments.merge import merge
+    from experiments.merge_config import merge_plan
+
+    table = tmp_path / "other.csv"
+    lata.similarity(models.folder / "base", models.folder / "pre", models.experts).to_csv(table)
+    schema = OmegaConf.create({"method": {"name": "lata_transferred", "profile": str(table)}, "lam": 0.7})
+    family = {"pre": str(models.folder / "pre"), "experts": {t: str(folder) for t, folder in models.experts.items()}}
+    merge(merge_plan(OmegaConf.merge(schema, {"family": family, "output": f"{tmp_path}/first"})))
+    recipe = OmegaConf.load(tmp_path / "first" / "recipe.yaml")
+    assert list(recipe.method.profile) == ["code", "math", "ua"]
+    del recipe["defaults"]
+    merge(merge_plan(OmegaConf.merge(recipe, {"output": f"{tmp_path}/second"})))
+    own = models.merge(f"own-{tmp_path.name}", "lata_linear", lam=0.7)
+    for folder in (tmp_path / "second", own):
+        assert same(weights(tmp_path / "first"), weights(folder))
+    card = (tmp_path / "first" / "README.md").read_text(encoding="utf-8")
+    assert "| `profile` | code, math and ua on 2 blocks, numbers in `recipe.yaml` |" in card
+    assert "Layer-Aware" not in card.split("## Inputs")[0]
 
 
 def test_analyze_prints_and_writes_that_table(models: Models, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from random_models import NEEDED
 
 from lata import masks
 from lata.memory import Family, MemoryCheckpoint
@@ -138,6 +139,21 @@ LAYERED = ({"a": [1.0, 10.0, 100.0], "b": [3.0, 30.0, 300.0]}, [[0.9, 0.7], [0.8
         ("lata_reversed", {"ceiling": 0.5}, [0.5, 10.0, 150.0]),
         ("depth_linear", {}, [0.0, 20.0, 400.0]),
         ("depth_linear", {"floor": 1, "ceiling": 1}, [4.0, 40.0, 400.0]),
+        ("lines", {}, [2.0, 30.0, 400.0]),
+        ("lines", {"alpha": 0.25, "beta": 1}, [1.0, 30.0, 500.0]),
+        # Task a has 0, ½, 1 on the other family, task b 1, ½, 0.
+        ("lata_transferred", {"profile": {"a": [0.9, 0.8, 0.7], "b": [0.7, 0.8, 0.9]}}, [3.0, 20.0, 100.0]),
+        # Two blocks, 0 and 1 for a and b alike: the block between them gets ½.
+        ("lata_transferred", {"profile": {"a": [0.9, 0.8], "b": [0.5, 0.4]}}, [0.0, 20.0, 400.0]),
+        # Five blocks, read at the first, the third and the last.
+        (
+            "lata_transferred",
+            {"profile": dict.fromkeys("ab", (0.5, 0.6, 0.8, 0.7, 0.9)), "floor": 0.5},
+            [4.0, 25.0, 200.0],
+        ),
+        # The block without a cosine takes the ceiling.
+        ("lata_transferred", {"profile": dict.fromkeys("ab", (0.9, None, 0.8))}, [0.0, 40.0, 400.0]),
+        ("lata_transferred", {"profile": dict.fromkeys("ab", (0.3,))}, [4.0, 40.0, 400.0]),
     ],
 )
 def test_layer_weights_by_hand(name: str, parameters: dict, expected: list[float]) -> None:
@@ -152,6 +168,67 @@ def test_norm_matched_ta_moves_as_far_as_lata_in_the_direction_of_ta() -> None:
     ta = np.array(blocks(direction("ta", task_vectors)))
     assert np.linalg.norm(matched) == pytest.approx(np.linalg.norm(lata), rel=1e-6)
     np.testing.assert_allclose(matched / np.linalg.norm(matched), ta / np.linalg.norm(ta), rtol=1e-6)
+
+
+def test_safety_arithmetic_by_hand() -> None:
+    # d = 5, k = 0.4: as TIES trims, ⌊dk⌋ + 1 = 3 values; a keeps 5 −4 3, b keeps 6 −7 8.
+    task_vectors = vectors(a=[5.0, -4.0, 1.0, 3.0, -2.0], b=[-1.0, 6.0, -7.0, -2.0, 8.0])
+    assert only(direction("safety_arithmetic", task_vectors, share=0.4)) == [5, 2, -7, 3, 8]
+
+
+def test_safety_arithmetic_keeps_what_equals_the_smallest_kept_and_all_of_a_sparse_vector() -> None:
+    assert only(direction("safety_arithmetic", vectors(a=[3.0, -2.0, 2.0, 2.0, 1.0, 0.5]), share=0.3)) == [
+        *(3, -2, 2, 2, 0, 0)
+    ]
+    assert only(direction("safety_arithmetic", vectors(a=[0.0] * 9 + [0.25]), share=0.2)) == [0.0] * 9 + [0.25]
+
+
+def test_safety_arithmetic_that_keeps_everything_is_ta_bit_for_bit(pre: dict, experts: dict) -> None:
+    family = Family(pre, experts)
+    torch.testing.assert_close(
+        family.direction(list(experts), "safety_arithmetic", share=1),
+        family.direction(list(experts), "ta"),
+        rtol=0,
+        atol=0,
+    )
+
+
+@pytest.mark.parametrize(("tasks", "first"), [(("a",), 0.5), (("a", "b"), 0.5), (("a", "b", "c"), 1 / 3)])
+def test_lines_starts_at_one_share_of_the_experts_and_moves_what_is_outside_blocks_as_little(
+    tasks: tuple[str, ...], first: float
+) -> None:
+    tensors = {"embed.w": torch.ones(1), **{f"layers.{block}.w": torch.ones(1) for block in range(3)}}
+    result = direction("lines", dict.fromkeys(tasks, tensors))
+    expected = [len(tasks) * weight for weight in (first, first, first + 0.25, first + 0.5)]
+    assert blocks(result) == pytest.approx(expected, rel=1e-6)
+
+
+def test_depth_linear_and_transferred_weights_leave_what_is_outside_blocks_as_ta_does(
+    pre: dict, experts: dict
+) -> None:
+    family = Family(pre, experts)
+    plain = family.direction(list(experts), "ta")
+    for name in ("depth_linear", "lata_transferred"):
+        result = family.direction(list(experts), name, **NEEDED.get(name, {}))
+        for outside in ("model.embed_tokens.weight", "model.norm.weight"):
+            torch.testing.assert_close(result[outside], plain[outside], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("schedule", ["lata_linear", "lata_log"])
+def test_weights_transferred_from_the_same_family_are_its_own_bit_for_bit(
+    schedule: str, base: dict, pre: dict, experts: dict
+) -> None:
+    family = Family(pre, experts, base)
+    similarity = family.similarity(list(experts))
+    profile = {task: similarity.of(task).tolist() for task in experts}
+    carried = family.direction(list(experts), "lata_transferred", profile=profile, schedule=schedule, ceiling=0.9)
+    own = family.direction(list(experts), schedule, ceiling=0.9)
+    torch.testing.assert_close(carried, own, rtol=0, atol=0)
+
+
+def test_a_merged_task_that_the_profile_lacks_is_refused_by_name(pre: dict, experts: dict) -> None:
+    with pytest.raises(ValueError, match=r"profile has no task 'ua' \(it has code, math\)"):
+        Family(pre, experts).direction(["math", "ua"], "lata_transferred", profile={"math": [0.5], "code": [0.4]})
 
 
 def test_reversed_gives_equal_layers_equal_weights() -> None:
@@ -187,13 +264,13 @@ def test_shuffled_uses_each_weight_of_lata_once_and_on_other_layers() -> None:
 @pytest.mark.parametrize("name", [name for name in methods() if name != "ta_norm_matched"])
 def test_zero_task_vectors_give_a_zero_direction(name: str) -> None:
     task_vectors, similarity = layered({"a": [0.0] * 3, "b": [0.0] * 3}, [[0.9, 0.7], [0.8, 0.8], [0.7, 0.9]])
-    assert blocks(direction(name, task_vectors, similarity)) == [0, 0, 0]
+    assert blocks(direction(name, task_vectors, similarity, **NEEDED.get(name, {}))) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("name", list(methods()))
 def test_one_expert_of_one_element_works(name: str) -> None:
     task_vectors, similarity = layered({"a": [2.0]}, [[0.5]])
-    value = blocks(direction(name, task_vectors, similarity))[0]
+    value = blocks(direction(name, task_vectors, similarity, **NEEDED.get(name, {})))[0]
     assert value in {"ta_half": (1.0,), "dare": (0.0, 4.0), "dare_ties": (0.0, 4.0)}.get(name, (2.0,))
 
 
@@ -202,7 +279,7 @@ def test_inputs_are_left_as_they_were(name: str, base: dict, pre: dict, experts:
     family = Family(pre, experts, base)
     models = {"base": base, "pre": pre, **experts}
     before = {model: {n: t.clone() for n, t in tensors.items()} for model, tensors in models.items()}
-    family.direction(list(experts), name)
+    family.direction(list(experts), name, **NEEDED.get(name, {}))
     torch.testing.assert_close(models, before, rtol=0, atol=0)
 
 
@@ -210,13 +287,14 @@ def test_inputs_are_left_as_they_were(name: str, base: dict, pre: dict, experts:
 def test_the_order_of_experts_and_parameters_does_not_change_a_bit(
     name: str, base: dict, pre: dict, experts: dict
 ) -> None:
-    straight = Family(pre, experts, base).direction(["math", "code", "ua"], name)
+    needed = NEEDED.get(name, {})
+    straight = Family(pre, experts, base).direction(["math", "code", "ua"], name, **needed)
 
     def turned(checkpoint: dict) -> dict:
         return dict(reversed(checkpoint.items()))
 
     other = Family(turned(pre), {t: turned(experts[t]) for t in reversed(experts)}, turned(base))
-    torch.testing.assert_close(other.direction(["ua", "code", "math"], name), straight, rtol=0, atol=0)
+    torch.testing.assert_close(other.direction(["ua", "code", "math"], name, **needed), straight, rtol=0, atol=0)
 
 
 # --- agreement with independent implementations ----------------------------------------------------------------
@@ -245,6 +323,32 @@ def test_ties_trims_all_parameters_as_one_vector(pre: dict, experts: dict) -> No
     result = family.direction(["math", "code", "ua"], "ties")
     flat = [naive.flat(difference(experts[task], pre), names) for task in ("code", "math", "ua")]
     np.testing.assert_array_equal(naive.flat(result, names), naive.ties(flat, 0.2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 3), st.integers(1, 24)),
+        elements=st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 3.0]),
+    ),
+    st.sampled_from([0.01, 0.1, 0.5, 0.9, 1.0]),
+)
+def test_safety_arithmetic_equals_the_naive_one_bit_for_bit(values_TD: np.ndarray, share: float) -> None:
+    task_vectors = {f"t{i}": {"layers.0.w": torch.from_numpy(row)} for i, row in enumerate(values_TD)}
+    expected = naive.top_share(values_TD[0], share)
+    for row in values_TD[1:]:
+        expected = expected + naive.top_share(row, share)
+    result = direction("safety_arithmetic", task_vectors, share=share)["layers.0.w"].numpy()
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_safety_arithmetic_trims_all_parameters_as_one_vector(pre: dict, experts: dict) -> None:
+    names = sorted(pre)
+    result = naive.flat(Family(pre, experts).direction(["ua"], "safety_arithmetic"), names)
+    expected = naive.top_share(naive.flat(difference(experts["ua"], pre), names), 0.1)
+    np.testing.assert_array_equal(result, expected)
+    assert np.count_nonzero(result) == int(0.1 * result.size) + 1
 
 
 @pytest.mark.parametrize("kind", ["linear", "log"])
@@ -373,6 +477,17 @@ def test_every_method_is_a_file_and_a_yaml_of_the_same_name_with_the_same_defaul
         ("dare", {"drop_rate": 1.0}, r"must be a number in \[0, 1\)"),
         ("lata_linear", {"granularity": "row"}, "must be one of block, module, tensor"),
         ("lata_threshold", {"threshold": "high"}, "must be a number"),
+        ("safety_arithmetic", {"share": 0}, r"share=0 must be a number in \(0, 1\]"),
+        ("lines", {"alpha": -0.1}, r"alpha=-0.1 must be a number in \[0, 1\]"),
+        ("lata_transferred", {}, "profile=None is missing: give the similarities of another family"),
+        ("lata_transferred", {"profile": {}}, "must give task → list"),
+        ("lata_transferred", {"profile": "table.csv"}, "must give task → list"),
+        ("lata_transferred", {"profile": [("a", 0.5)]}, "must give task → list"),
+        ("lata_transferred", {"profile": {"a": [0.5, 1.5]}}, r"task 'a' a list of numbers in \[-1, 1\]"),
+        ("lata_transferred", {"profile": {"a": [float("nan")]}}, "null where a block has no cosine"),
+        ("lata_transferred", {"profile": {"a": [0.5], "b": [0.5, 0.4]}}, "as many numbers"),
+        ("lata_transferred", {"profile": (("a", (0.5,)), ("a", (0.4,)))}, "names a task twice"),
+        ("lata_transferred", {"profile": {"a": [0.5]}, "schedule": "linear"}, "must be one of lata_linear, lata_log"),
     ],
 )
 def test_a_wrong_parameter_is_refused_by_name(name: str, parameters: dict, message: str) -> None:
@@ -387,6 +502,15 @@ def test_an_unknown_method_is_refused_with_the_nearest() -> None:
 
 def test_an_integer_parameter_is_the_same_as_its_float() -> None:
     assert get("ties").parameters({"density": 1}) == get("ties").parameters({"density": 1.0})
+
+
+def test_a_profile_has_one_form_that_can_be_hashed_whatever_the_order_of_its_tasks() -> None:
+    method = get("lata_transferred")
+    given = method.parameters({"profile": {"math": [1, None], "code": (0.5, 0.25)}})
+    assert given["profile"] == (("code", (0.5, 0.25)), ("math", (1.0, None)))
+    assert hash(given["profile"])
+    assert method.parameters({"profile": {"code": [0.5, 0.25], "math": [1.0, None]}}) == given
+    assert method.parameters(given) == given
 
 
 def test_a_method_that_weights_layers_asks_for_the_base(pre: dict, experts: dict) -> None:

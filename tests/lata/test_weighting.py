@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import naive
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,6 +99,14 @@ def test_the_permutation_of_a_seed_never_changes() -> None:
 
 
 GOLDEN_PERMUTATION: list[float] = [0.0, 3.0, 2.0, 1.0, 4.0, 5.0]
+
+
+@given(arrays.arrays(np.float64, st.integers(1, 9), elements=st.floats(0, 1, width=16)), st.integers(1, 12))
+def test_weights_are_carried_over_by_relative_depth(weights_L: np.ndarray, count: int) -> None:
+    found = w.at_depths(weights_L, count)
+    np.testing.assert_allclose(found, naive.interpolated(weights_L.tolist(), count), rtol=0, atol=1e-12)
+    assert found[-1] == weights_L[-1]
+    np.testing.assert_array_equal(w.at_depths(weights_L, weights_L.size), weights_L)
 
 
 def test_depth_runs_from_floor_to_ceiling() -> None:
