@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import MISSING as DATACLASS_MISSING
 from dataclasses import dataclass, field, fields, make_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from eval.judge_settings import JudgeSettings
@@ -26,20 +23,20 @@ from experiments.family_config import (
     FamilyConfig,
     FamilyKind,
     check_family,
+    check_sources,
     experts_of,
     known,
     mini_family,
     refuse_twice,
 )
-from lata.methods import Method, get
+from experiments.jobs import Job, Lam, negated
+from experiments.method_choices import CONF, MethodChoice, resolve_methods
 from lata.methods import methods as lata_methods
 
 Schema = TypeVar("Schema")
 
 #: Beginnings of keys that a user names.
 FREE = ("family.expert_task.", "family.models.")
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 class EvalSource(Enum):
@@ -48,6 +45,15 @@ class EvalSource(Enum):
     mini = "mini"
     local = "local"
     hub = "hub"
+
+
+class Mode(Enum):
+    """Which part of a study is run: learning and forgetting, one of them, or the similarity of layers alone."""
+
+    both = "both"
+    learn = "learn"
+    forget = "forget"
+    layers = "layers"
 
 
 class LoggerKind(Enum):
@@ -119,6 +125,11 @@ class ForgetConfig:
     target: str = MISSING
     forget: str = MISSING
 
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        return f"{self.target}-{self.forget}"
+
 
 @dataclass
 class ScheduleConfig:
@@ -134,6 +145,7 @@ class Config:
 
     name: str = "custom"
     title: str = ""
+    mode: Mode = Mode.both
     family: FamilyConfig = field(default_factory=FamilyConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
@@ -154,24 +166,22 @@ class Config:
 
 
 @dataclass(frozen=True)
-class MethodChoice:
-    """One row of a study: a method with all its parameters.
+class Combination:
+    """What is merged, whatever the method and λ.
 
     Attributes:
-        method: the registered method.
-        parameters: every parameter, defaults included.
-        label: its name in every table; parameters stand in it only where the study has the method twice.
+        kind: ``learn`` or ``forget``.
+        start: the model that is changed: ``pre``, or the target that forgets.
+        experts: names of the experts, sorted.
     """
 
-    method: Method
-    parameters: Mapping[str, Any]
-    label: str
+    kind: str
+    start: str
+    experts: tuple[str, ...]
 
-    @property
-    def changed(self) -> str:
-        """The parameters that differ from the method's own defaults, as ``key=value, …``."""
-        different = {k: v for k, v in self.parameters.items() if v != self.method.defaults[k]}
-        return ", ".join(f"{k}={v}" for k, v in different.items())
+    def job(self, seed: int, lam: Lam) -> Job:
+        """The job without its method; `lam` is positive for forgetting too."""
+        return Job(seed, self.start, experts=self.experts, lam=negated(lam) if self.kind == "forget" else lam)
 
 
 @dataclass(frozen=True)
@@ -179,7 +189,7 @@ class StudyPlan:
     """A checked configuration: what the pipeline runs.
 
     Attributes:
-        config: the composed configuration.
+        config: the composed configuration; what its mode leaves out is gone.
         merges: label (``ua+math``) → names of experts, as given.
         methods: the rows of the learning tables.
         forget_methods: the rows of the forgetting tables.
@@ -199,6 +209,28 @@ class StudyPlan:
     cache: Path
     door: str = "reproduce"
     several: bool = False
+
+    @property
+    def combinations(self) -> dict[str, Combination]:
+        """Everything that is merged by its name in tables, learning before forgetting."""
+        learn = {label: Combination("learn", "pre", tuple(sorted(names))) for label, names in self.merges.items()}
+        return learn | {job.name: Combination("forget", job.target, (job.forget,)) for job in self.config.forget}
+
+    def methods_of(self, combination: Combination) -> list[MethodChoice]:
+        """The methods that a combination is merged by."""
+        return self.methods if combination.kind == "learn" else self.forget_methods
+
+    @property
+    def experts(self) -> list[str]:
+        """The experts that take part, in the family's order."""
+        used = {name for combination in self.combinations.values() for name in combination.experts}
+        layers = self.config.mode is Mode.layers
+        return [name for name in self.config.family.experts if layers or name in used]
+
+    @property
+    def models(self) -> list[str]:
+        """The models that take part: base, pre, experts, targets."""
+        return list(dict.fromkeys(("base", "pre", *self.experts, *(job.target for job in self.config.forget))))
 
 
 def register_schemas() -> None:
@@ -222,8 +254,7 @@ def study_plan(config: Config) -> StudyPlan:
     family = config.family
     if not math.isfinite(config.lam):
         raise ValueError(f"lam={config.lam} must be a finite number")
-    if not config.merges and not config.forget:
-        raise ValueError("merges=[] leaves nothing to do; give at least one, such as 'merges=[math+code]'")
+    _keep_mode(config)
     check_family(family)
     merges = {label: experts_of(label, family) for label in config.merges}
     refuse_twice("merges", config.merges)
@@ -235,12 +266,12 @@ def study_plan(config: Config) -> StudyPlan:
     for job in config.forget:
         known("forget target", job.target, family.targets)
         known("forget expert", job.forget, family.experts)
-    refuse_twice("forget", [f"{job.target}-{job.forget}" for job in config.forget])
+    refuse_twice("forget", [job.name for job in config.forget])
     methods = resolve_methods(config.methods)
-    if merges and not methods:
-        raise ValueError(
-            "methods=[] leaves nothing to compare; give at least one, such as 'methods=[ta, lata_linear]'"
-        )
+    forget_methods = resolve_methods(config.forget_methods)
+    for key, wanted, given in (("methods", merges, methods), ("forget_methods", config.forget, forget_methods)):
+        if wanted and not given:
+            raise ValueError(f"{key}=[] leaves nothing to compare; give at least one, such as '{key}=[ta, lata_log]'")
     known("baseline", config.baseline, list(lata_methods()))
     for kind, name in vars(config.schedule).items():
         known(f"schedule.{kind}", name, [method for method in lata_methods() if method.startswith("lata_")])
@@ -262,16 +293,34 @@ def study_plan(config: Config) -> StudyPlan:
     if family.kind is FamilyKind.mini:
         for seed in seeds:
             mini_family(family, cache, seed)
-    return StudyPlan(
+    plan = StudyPlan(
         config=config,
         merges=merges,
         methods=methods,
-        forget_methods=resolve_methods(config.forget_methods),
+        forget_methods=forget_methods,
         seeds=list(seeds),
         out=Path(config.out).expanduser(),
         cache=cache,
         several=_in_multirun(),
     )
+    check_sources(family, plan.models)
+    for combination in plan.combinations.values():
+        for choice in plan.methods_of(combination):
+            choice.method.check_tasks(choice.parameters, combination.experts)
+    return plan
+
+
+def _keep_mode(config: Config) -> None:
+    """Leave out of a configuration what its mode does not run; ValueError where that leaves nothing."""
+    if config.mode in (Mode.forget, Mode.layers):
+        config.merges, config.methods = [], []
+    if config.mode in (Mode.learn, Mode.layers):
+        config.forget, config.forget_methods = [], []
+    if config.merges or config.forget or config.mode is Mode.layers:
+        return
+    if config.mode is Mode.forget:
+        raise ValueError("mode=forget: nothing to forget; give 'forget=[{target: MODEL, forget: ua}]'")
+    raise ValueError("merges=[] leaves nothing to do; give at least one, such as 'merges=[math+code]'")
 
 
 def _in_multirun() -> bool:
@@ -349,29 +398,3 @@ def plain(config: Any) -> dict[str, Any]:
     container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
-
-
-def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:
-    """Turn ``[ta, {name: ties, density: 0.3}]`` into methods with all their parameters.
-
-    Defaults come from `conf/method/<name>.yaml`. Two entries with equal parameters are an error.
-    """
-    resolved: list[tuple[Method, dict[str, Any]]] = []
-    for entry in entries:
-        given = {"name": entry} if isinstance(entry, str) else entry
-        if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-            raise ValueError(f"methods: {entry!r} is neither a name nor {{name: …, parameter: value}}")
-        method = get(given["name"])
-        file = yaml.safe_load((CONF / "method" / f"{method.name}.yaml").read_text(encoding="utf-8"))
-        parameters = method.parameters({k: v for k, v in {**file, **given}.items() if k != "name"})
-        if (method, parameters) in resolved:
-            raise ValueError(f"methods: {method.name} stands twice with the same parameters")
-        resolved.append((method, parameters))
-    repeated = Counter(method.name for method, _ in resolved)
-    choices = []
-    for method, parameters in resolved:
-        choice = MethodChoice(method, parameters, method.name)
-        if repeated[method.name] > 1 and choice.changed:
-            choice = MethodChoice(method, parameters, f"{method.name}({choice.changed})")
-        choices.append(choice)
-    return choices

@@ -19,10 +19,9 @@ def ensure(plan: StudyPlan) -> dict[int, Sources]:
     """
     family = plan.config.family
     if family.kind is FamilyKind.checkpoints:
-        sources = {name: model.reference for name, model in family.models.items()}
+        sources = {name: family.models[name].reference for name in plan.models}
         return dict.fromkeys(plan.seeds, sources)
-    used = ("base", "pre", *family.experts, *(job.target for job in plan.config.forget))
-    trained = {seed: mini_family(family, plan.cache, seed).ensure(used) for seed in plan.seeds}
+    trained = {seed: mini_family(family, plan.cache, seed).ensure(plan.models) for seed in plan.seeds}
     return {seed: {name: str(folder) for name, folder in folders.items()} for seed, folders in trained.items()}
 
 

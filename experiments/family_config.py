@@ -41,13 +41,14 @@ class ModelConfig:
     """One model of a family of checkpoints.
 
     Attributes:
-        source: a folder, a hub id ``org/name``, or either with a LoRA adapter (``model+adapter``).
+        source: a folder, a hub id ``org/name``, or either with a LoRA adapter (``model+adapter``). Where it is empty
+            the user is to give it.
         revision: commit of the last hub id in `source`; None takes what is newest, and results name what that was.
         licence: under which it was published.
         gated: whether the hub gives it only to who has accepted its licence.
     """
 
-    source: str = MISSING
+    source: str = ""
     revision: str | None = None
     licence: str = ""
     gated: bool = False
@@ -92,6 +93,16 @@ def check_family(family: FamilyConfig) -> None:
     for expert, task in family.expert_task.items():
         known("family.expert_task", expert, family.experts)
         known(f"family.expert_task.{expert}", task, list(TASKS))
+
+
+def check_sources(family: FamilyConfig, names: Iterable[str]) -> None:
+    """ValueError where a model that is read is still to be given by the user."""
+    for name in names:
+        if name in family.models and not family.models[name].source:
+            raise ValueError(
+                f"family.models.{name}.source is missing: to be given by the user; "
+                f"give family.models.{name}.source=FOLDER_OR_ID"
+            )
 
 
 def experts_of(label: str, family: FamilyConfig) -> list[str]:

@@ -16,13 +16,18 @@ from experiments.config import StudyPlan
 from experiments.jobs import AGAIN, DEVELOPMENT, STABILITY, TEST, Entry, Job
 from experiments.provenance import command
 from experiments.steps import Files, Scoring, Weights
-from experiments.sweep_config import SweepPlan
+from experiments.sweep_config import Selection, SweepPlan
 from lata import weighting
+from lata.layers import depth_of
+from results.inputs import GRANULAR
 from results.noise import noise_floor, primary_floors
 from results.study import Study
 from results.sweep import Sweep
 
 Evaluations = Mapping[Scoring, Files]
+
+#: What names the model of an item.
+_ITEM_NAMES = ("seed", "kind", "merge", "label", "point")
 
 
 def make_study(
@@ -40,20 +45,19 @@ def make_study(
         entries: its rows.
         weights: what each row's weights are.
         evaluations: those of the test split, and some that were made again; none where weights are not finite.
-        similarities: seed → ``layers``, ``tasks``, ``values``.
+        similarities: seed → granularity → ``layers``, ``tasks``, ``values``.
         run_key: hash of everything that decides the study.
     """
     scores, items = scores_and_items(plan, entries, weights, evaluations)
-    similarity, layer_weights = layers(plan, similarities)
     meta = facts(plan, entries, evaluations, run_key)
-    return Study(scores=scores, items=items, similarity=similarity, weights=layer_weights, meta=meta)
+    return Study(scores, items, *layers(plan, similarities), meta, granular(plan, similarities))
 
 
 def make_sweep(
     plan: SweepPlan,
     rows: Mapping[Entry, Weights],
     evaluations: Evaluations,
-    choices: Mapping[tuple[int, str, str], str],
+    choices: Mapping[Selection, Mapping[tuple[int, str, str], str]],
     similarities: Mapping[int, Mapping[str, Any]],
     run_key: str,
 ) -> Sweep:
@@ -63,22 +67,34 @@ def make_sweep(
         plan: the sweep.
         rows: its rows, and what each one's weights are.
         evaluations: those of the test split and of the development split, and some that were made again.
-        choices: (seed, merge, label) → the point that was chosen.
-        similarities: seed → ``layers``, ``tasks``, ``values``.
+        choices: way of choosing → (seed, merge, label) → the point that was chosen; the first way is the sweep's own.
+        similarities: seed → granularity → ``layers``, ``tasks``, ``values``.
         run_key: hash of everything that decides the sweep.
     """
     weights = {entry.job: known for entry, known in rows.items()}
     scores, items = scores_and_items(plan, rows, weights, evaluations, (TEST, DEVELOPMENT, STABILITY))
-    similarity, layer_weights = layers(plan, similarities)
-    selection = plan.sweep.selection.value
-    chosen = [(seed, "learn", merge, label, selection, point) for (seed, merge, label), point in choices.items()]
+    chosen, *others = (
+        [
+            (seed, plan.combinations[merge].kind, merge, label, way.value, point)
+            for (seed, merge, label), point in points.items()
+        ]
+        for way, points in choices.items()
+    )
     meta = facts(plan, list(rows), evaluations, run_key) | {
-        "selection": selection,
+        "selection": plan.sweep.selection.value,
         "development": list(plan.development),
         "lambdas": list(dict.fromkeys(entry.point for entry in rows if entry.point)),
     }
     columns = ["seed", "kind", "merge", "label", "selection", "point"]
-    return Sweep(scores, items, pd.DataFrame(chosen, columns=columns), similarity, layer_weights, meta)
+    return Sweep(
+        scores,
+        items,
+        pd.DataFrame(chosen, columns=columns),
+        *layers(plan, similarities),
+        meta,
+        granular(plan, similarities),
+        others=pd.DataFrame([row for own in others for row in own], columns=columns),
+    )
 
 
 def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, run_key: str) -> dict[str, Any]:
@@ -93,9 +109,7 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
         "seeds": plan.seeds,
         "lam": config.lam,
         "merges": plan.merges,
-        "forgets": {
-            f"{job.target}-{job.forget}": {"target": job.target, "forget": job.forget} for job in config.forget
-        },
+        "forgets": {job.name: {"target": job.target, "forget": job.forget} for job in config.forget},
         "expert_task": dict(config.family.expert_task),
         "models": list(dict.fromkeys(entry.label for entry in entries if entry.kind == "model")),
         "methods": {choice.label: dict(choice.parameters) for choice in (*plan.methods, *plan.forget_methods)},
@@ -157,24 +171,26 @@ def scores_and_items(
         for name in names:
             if (files := evaluations.get((entry.job, name))) is not None:
                 rows += [{**named, **score, **made} for score in json.loads(files["scores.json"])]
-                columns: dict[str, Any] = {key: named[key] for key in ("seed", "kind", "merge", "label", "point")}
+                columns: dict[str, Any] = {key: named[key] for key in _ITEM_NAMES}
                 read = pd.read_parquet(io.BytesIO(files["items.parquet"]))
                 items.append(read[list(ITEM_COLUMNS)].assign(**columns))
             elif name == TEST and not known.finite:
                 like = json.loads(evaluations[Job(entry.job.seed, start="pre"), TEST]["scores.json"])
                 rows += [{**named, **score, "value": math.nan, **made} for score in like]
-    scores = pd.DataFrame(rows)
-    return scores.reindex(columns=list(SCORE_COLUMNS)), pd.concat(items, ignore_index=True)
+    scores = pd.DataFrame(rows).reindex(columns=list(SCORE_COLUMNS))
+    nothing = pd.DataFrame(columns=[*_ITEM_NAMES, *ITEM_COLUMNS])
+    return scores, pd.concat(items, ignore_index=True) if items else nothing
 
 
 def layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Similarity by layer and task, and the weights that each schedule of the study makes of it."""
+    """Similarity by block and task, and the weights that each schedule of the study makes of it."""
     threshold = _threshold(plan)
     schedules = dict(weighting.RANK_SCHEDULES)
     if threshold is not None:
         schedules["lata_threshold"] = weighting.by_threshold(threshold["threshold"], threshold["quantile"])
     similarity_rows, weight_rows = [], []
-    for seed, table in similarities.items():
+    for seed, tables in similarities.items():
+        table = tables["block"]
         values_LT = np.array(table["values"], dtype=np.float64)
         for column, task in enumerate(table["tasks"]):
             place = {"family": plan.config.family.name, "seed": seed, "task": task}
@@ -187,6 +203,18 @@ def layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tu
         pd.DataFrame(similarity_rows, columns=["family", "seed", "layer", "task", "similarity"]),
         pd.DataFrame(weight_rows, columns=["family", "seed", "layer", "task", "schedule", "weight"]),
     )
+
+
+def granular(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
+    """Similarity by layer and task at every granularity, see `results.inputs.Study`."""
+    rows = [
+        (plan.config.family.name, seed, granularity, layer, depth_of(layer), task, value)
+        for seed, tables in similarities.items()
+        for granularity, table in tables.items()
+        for layer, values in zip(table["layers"], table["values"], strict=True)
+        for task, value in zip(table["tasks"], values, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(GRANULAR)).astype({"similarity": np.float64})
 
 
 def _threshold(plan: StudyPlan) -> Mapping[str, Any] | None:

@@ -104,9 +104,14 @@ class Entry:
         return point_of(self.job.lam, self.kind) if self.job.method else ""
 
 
+def negated(lam: Lam) -> Lam:
+    """λ with the other sign."""
+    return tuple((task, -value) for task, value in lam) if isinstance(lam, tuple) else -lam
+
+
 def point_of(lam: Lam, kind: str = "learn") -> str:
     """λ as text: ``0.6``, or ``code=0.4,math=0.6``."""
-    sign = -1 if kind == "forget" else 1
+    lam = negated(lam) if kind == "forget" else lam
     if isinstance(lam, tuple):
-        return ",".join(f"{task}={sign * value:g}" for task, value in lam)
-    return f"{sign * lam:g}"
+        return ",".join(f"{task}={value:g}" for task, value in lam)
+    return f"{lam:g}"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from eval.harness import EvalSettings
 from experiments import families, provenance
-from experiments.config import Config, LoggerKind, MethodChoice, StudyPlan, eval_settings, plain
-from experiments.jobs import AGAIN, TEST, Context, Entry, Job
+from experiments.config import Config, LoggerKind, Mode, StudyPlan, eval_settings, plain
+from experiments.jobs import AGAIN, TEST, Context, Entry, Job, Lam
+from experiments.method_choices import MethodChoice
 from experiments.mini.family import find_device
 from experiments.steps import Steps, Weights
 from experiments.store import check_writable, key_of, write_atomic
@@ -39,8 +40,12 @@ class Prepared:
         return key_of(
             config=_without(plan.config, _NOT_DECIDING),
             families=self.steps.digests,
-            fingerprints=self.steps.fingerprints,
+            fingerprints=self._fingerprints(plan),
         )
+
+    def _fingerprints(self, plan: StudyPlan) -> dict[str, str]:
+        """Of the evaluations; a study of layers has none, and reads no documents."""
+        return {} if plan.config.mode is Mode.layers else self.steps.fingerprints
 
     def record(self, plan: StudyPlan, run_key: str, rows: Mapping[Entry, Weights]) -> dict[str, Any]:
         """What ``provenance.json`` says."""
@@ -50,7 +55,7 @@ class Prepared:
             **provenance.environment(plan.door),
             "seeds": plan.seeds,
             "family_digests": self.steps.digests,
-            "evaluation_fingerprints": self.steps.fingerprints,
+            "evaluation_fingerprints": self._fingerprints(plan),
             # Seconds are of this run; what it found in the cache took none of them.
             "seconds": self.watch.seconds,
             "computed": dict(self.steps.computed),
@@ -75,7 +80,7 @@ def run(plan: StudyPlan) -> Summary | None:
             wanted = [(entry.job, TEST) for entry in entries] + again(plan, entries, steps)
             evaluations = steps.evaluate(wanted, weights)
         with watch.stage("similarity"):
-            similarities = steps.similarities(tuple(sorted(plan.config.family.experts)))
+            similarities = steps.similarities(tuple(sorted(plan.experts)))
     if plan.several:
         return None
 
@@ -137,21 +142,21 @@ def _without(config: Config, keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in said.items() if key not in keys}
 
 
-def entries_of(plan: StudyPlan) -> Iterator[Entry]:
-    """All rows of a study, in the order of the tables."""
-    config = plan.config
-    targets = dict.fromkeys(job.target for job in config.forget)
+def entries_of(plan: StudyPlan, points: Mapping[str, Sequence[Lam]] | None = None) -> Iterator[Entry]:
+    """All rows of a study, in the order of the tables; a study of layers has none.
+
+    Args:
+        plan: the study.
+        points: name of a combination → its λ; None is the study's own for all.
+    """
+    if plan.config.mode is Mode.layers:
+        return
     for seed in plan.seeds:
-        yield from models(seed, ("base", "pre", *config.family.experts, *targets))
-        for label, experts in plan.merges.items():
-            for choice in plan.methods:
-                yield merge_entry(
-                    "learn", label, choice, Job(seed, "pre", experts=tuple(sorted(experts)), lam=config.lam)
-                )
-        for forget in config.forget:
-            for choice in plan.forget_methods:
-                job = Job(seed, forget.target, experts=(forget.forget,), lam=-config.lam)
-                yield merge_entry("forget", f"{forget.target}-{forget.forget}", choice, job)
+        yield from models(seed, plan.models)
+        for label, combination in plan.combinations.items():
+            for choice in plan.methods_of(combination):
+                for lam in points[label] if points is not None else (plan.config.lam,):
+                    yield merge_entry(combination.kind, label, choice, combination.job(seed, lam))
 
 
 def models(seed: int, names: Sequence[str]) -> Iterator[Entry]:
@@ -174,7 +179,7 @@ def again(plan: StudyPlan, entries: Sequence[Entry], steps: Steps) -> list[tuple
     """What is evaluated twice to see how much scores move by themselves: θ_pre and one merge of every seed."""
     if AGAIN not in steps.context.settings:
         return []
-    merged = next((entry for entry in entries if entry.kind == "learn" and entry.label == plan.config.baseline), None)
+    merged = next((entry for entry in entries if entry.kind != "model" and entry.label == plan.config.baseline), None)
     wanted = {
         ("model", "", "pre", ""),
         *([(merged.kind, merged.merge, merged.label, merged.point)] if merged else []),

@@ -2,7 +2,8 @@
 
 Says, before anything is downloaded or run: models with licence and gating, bytes, memory of each stage, merges and
 evaluations, tokens, and hours on a named device; and warns where memory does not suffice. It takes every override of
-`experiments.reproduce`. With ``out=DIR`` it also writes ``DIR/plan.json``. ``--help`` lists the keys.
+`experiments.reproduce`, and where λ are named those of `experiments.sweep`, which it plans then. With ``out=DIR`` it
+also writes ``DIR/plan.json``. ``--help`` lists the keys.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ def record(asked: Planning, made: Estimate) -> dict[str, Any]:
     for model, entry in zip(made.models, said["models"], strict=True):
         del entry["tokenizer"]
         entry["download"] = model.download
-    for task in made.tasks:
-        entry = next(each for each in said["tasks"] if each["task"] == task.task)
-        entry |= {"prompt_tokens": task.prompt_tokens, "generated_tokens": task.answer_tokens()}
-        entry["most_generated_tokens"] = task.answer_tokens(most=True)
+    for one, kept in zip(made.rounds, said["rounds"], strict=True):
+        for task, entry in zip(one.tasks, kept["tasks"], strict=True):
+            entry |= {"prompt_tokens": task.prompt_tokens, "generated_tokens": task.answer_tokens()}
+            entry["most_generated_tokens"] = task.answer_tokens(most=True)
     return {
         "name": asked.study.config.name,
         "family": asked.study.config.family.name,
@@ -51,6 +52,7 @@ def record(asked: Planning, made: Estimate) -> dict[str, Any]:
         "options": asdict(asked.options),
         "seconds": made.seconds,
         "most_seconds": made.most,
+        "evaluations": made.evaluations,
         **said,
     }
 

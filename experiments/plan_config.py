@@ -8,9 +8,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from experiments.config import FREE, Config, StudyPlan, checked_object, study_plan
+from experiments.config import Mode, StudyPlan, checked_object, study_plan
 from experiments.family_config import FamilyKind
 from experiments.plan_machines import MACHINES, Machine
+from experiments.sweep_config import SWEEP_FREE, SweepConfig, checked_sweep
 from lata.methods import suggest
 
 
@@ -46,8 +47,8 @@ class PlanOptions:
 
 
 @dataclass
-class PlanConfig(Config):
-    """A study and a machine; see the comments in ``conf/plan.yaml``."""
+class PlanConfig(SweepConfig):
+    """A study or a sweep, and a machine; see the comments in ``conf/plan.yaml``."""
 
     plan: PlanOptions = field(default_factory=PlanOptions)
 
@@ -57,7 +58,7 @@ class Planning:
     """A checked configuration.
 
     Attributes:
-        study: as `experiments.reproduce` would run it.
+        study: as `experiments.reproduce` would run it; as `experiments.sweep`, where λ are named.
         options: as configured.
         machine: the device that evaluates.
         folder: where ``plan.json`` goes; None where `out` was not given on the command line.
@@ -98,8 +99,10 @@ def planning(raw: DictConfig) -> Planning:
     Raises:
         ValueError: as `experiments.config.study_plan`, or a machine that is not known or a number out of range.
     """
-    config = checked_object(raw, PlanConfig, free=FREE)
-    study, options = study_plan(config), config.plan
+    config = checked_object(raw, PlanConfig, free=SWEEP_FREE)
+    if config.lambdas is not None and config.mode is Mode.both:
+        config.mode = Mode.learn
+    study, options = study_plan(config) if config.lambdas is None else checked_sweep(config), config.plan
     if config.eval.device == "cpu" or (options.gpu is None and config.family.kind is FamilyKind.mini):
         name = options.gpu or "cpu"
     else:

@@ -10,10 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.plan_documents import Documents
+from eval.batching import LOGITS
+from experiments.plan_recorded import Documents
 from experiments.plan_shapes import Shape
 from lata.planning import Rates as MergeRates
 
+#: Bytes an attention weight where all of a layer are held at once: its score and, in fp32, what softmax makes of it;
+#: in two bytes a value also the copy that goes on.
+EAGER = 8
 ITEM = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 #: Bytes that the driver and PyTorch take on a GPU, and Python with its libraries in a worker; about.
@@ -21,9 +25,6 @@ CONTEXT = 0.7e9
 PROCESS = 0.9e9
 #: Sequences that vLLM computes together unless told otherwise.
 VLLM_ROWS = 256
-#: Tensors of length × vocabulary that perplexity needs at a time: while the model runs, the batch's logits and a
-#: rescaled copy in the model's dtype; after it the logits, and in fp32 one row's and what its log-sum-exp takes.
-LOGITS, ROW_LOGITS = 2, 2
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,20 @@ def evaluation_seconds(served: Served, tasks: Sequence[Documents], rates: Rates,
 
 
 def working_bytes(served: Served, documents: Documents, batch: int) -> float:
-    """What a batch needs beside the weights: key-value cache, activations, and for perplexity the logits."""
+    """What a batch needs beside the weights: activations, and a key-value cache or some positions' logits."""
     shape, tokens = served.shape, served.window(documents)
     rows = min(batch, max(1, documents.count * documents.samples))
     # The widest of a block: the residual, and the two halves of the feed-forward layer.
     activations = rows * tokens * (4 * shape.hidden + 3 * shape.ffn) * served.item
+    if shape.eager and not served.vllm:
+        activations += EAGER * rows * shape.heads * tokens**2
     if documents.limit:
         length = min(shape.context, tokens + documents.limit)
         return rows * length * shape.kv_bytes(served.item) + activations
-    one = tokens * shape.vocabulary
-    return max(LOGITS * rows * one * served.item, rows * one * served.item + ROW_LOGITS * one * 4) + activations
+    logits = min(rows * tokens, max(1, LOGITS // shape.vocabulary)) * shape.vocabulary
+    # A rescaled copy of them in the model's dtype; then, in fp32, themselves and what their log-sum-exp takes.
+    wide = 0 if served.item == 4 else 4
+    return logits * max(2 * served.item, served.item + wide + 4) + activations
 
 
 def fitting_batch(served: Served, documents: Documents, room: float) -> int:

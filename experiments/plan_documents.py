@@ -1,102 +1,28 @@
 """How many tokens an evaluation reads and writes.
 
-Counted with θ_pre's tokenizer where documents and tokenizer are on this machine; else from what is recorded here of
-the benchmarks, at 4 characters a token. Answers are as long as the benchmarks' own, in tokens; at most the task's
-limit. In a batch that is scored together the longest of B answers counts, 1 + spread·ln B lengths of a mean one,
-which the reference answers of GSM8K and HumanEval follow within 3 % for B from 1 to 64.
+Counted with θ_pre's tokenizer where documents and tokenizer are on this machine; else from what `plan_recorded` knows
+of the benchmarks. Answers are as long as the benchmarks' own, in tokens; at most the task's limit.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.data import document_path, read_documents
+from eval.data import document_path, json_lines, part_file, read_documents
+from eval.multilingual import MULTILINGUAL
+from eval.multilingual_rows import DEV_ROWS, checked_row
+from eval.settings import STOCK_SHOTS
 from eval.sources import local_path, read_pages
 from experiments.config import StudyPlan
 from experiments.family_config import mini_family
+from experiments.plan_recorded import GUESSED, MINI, RECORDED, Documents
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-CHARACTERS_A_TOKEN = 4.0
-
-
-@dataclass(frozen=True)
-class Documents:
-    """One task's documents, in tokens.
-
-    Attributes:
-        task: its name.
-        count: documents.
-        prompt: mean tokens of a prompt, shots included, or of a page.
-        longest: most tokens of one.
-        answer: mean tokens of an answer; 0 where nothing is generated.
-        limit: most tokens of an answer.
-        spread: see the module's text.
-        samples: answers to each prompt.
-        how: ``counted``, ``estimated``, or ``unknown`` (then there are none).
-    """
-
-    task: str
-    count: int
-    prompt: float
-    longest: float
-    answer: float = 0.0
-    limit: int = 0
-    spread: float = 0.33
-    samples: int = 1
-    how: str = "estimated"
-
-    @property
-    def prompt_tokens(self) -> float:
-        """Of one evaluation."""
-        return self.count * self.samples * self.prompt
-
-    def answer_tokens(self, most: bool = False) -> float:
-        """Generated in one evaluation; where every answer runs to its limit with `most`."""
-        return self.count * self.samples * (self.limit if most else min(self.answer, self.limit))
-
-    def steps(self, rows: int, most: bool = False) -> float:
-        """Decoding steps of a batch of `rows`: the length of its longest answer."""
-        return self.limit if most else min(self.limit, self.answer * (1 + self.spread * math.log(max(1, rows))))
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A benchmark in characters: documents, mean and longest prompt, one shot, mean answer; its limit in tokens."""
-
-    count: int
-    prompt: float
-    longest: float
-    answer: float
-    limit: int
-    shot: float = 0.0
-    spread: float = 0.33
-
-
-#: Test splits as published, measured on their files: WikiText-2 raw (https://arxiv.org/abs/1609.07843), GSM8K
-#: (https://github.com/openai/grade-school-math; a shot is a fifth of the first five training problems) and HumanEval
-#: (https://github.com/openai/human-eval). Requests for ``refusal`` are the user's own: their length is a guess, and
-#: answers of chat models run to the limit.
-RECORDED = {
-    "wikitext": Recorded(62, 20_241, 73_042, 0, 0),
-    "gsm8k": Recorded(1_319, 257.9, 866, 292.9, 256, shot=372),
-    "humaneval": Recorded(164, 450.6, 1_360, 180.9, 1_024, spread=0.54),
-    "refusal": Recorded(0, 120, 400, 1_024, 256),
-}
-
-#: The miniature tasks in tokens of the miniature tokenizer: measured on the test split of 300 items, and answers on
-#: 11,000 of merged and other models.
-MINI = {
-    "wikitext": Documents("wikitext", 300, 54.1, 81),
-    "gsm8k": Documents("gsm8k", 300, 35.2, 41, 26.7, 64),
-    "humaneval": Documents("humaneval", 300, 30.1, 43, 18.7, 64, 0.54),
-    "refusal": Documents("refusal", 300, 15.5, 18, 11.2, 64),
-}
 
 
 def documents(study: StudyPlan, tokenizer: Path | None, answers: float) -> list[Documents]:
@@ -112,7 +38,7 @@ def documents(study: StudyPlan, tokenizer: Path | None, answers: float) -> list[
     for task in settings.tasks:
         own = _counted(study, task, tokenizer) or _recorded(study, task)
         count = own.count if settings.limit is None else min(own.count, settings.limit)
-        samples = settings.samples if task == "humaneval" else 1
+        samples = settings.samples if task == "humaneval" else own.samples
         found.append(replace(own, count=count, samples=samples, answer=own.answer * answers))
     return found
 
@@ -121,19 +47,22 @@ def _recorded(study: StudyPlan, task: str) -> Documents:
     settings = study.config.eval
     if settings.source.value == "mini":
         return replace(MINI[task], count=mini_family(study.config.family, study.cache, study.seeds[0]).items)
-    known = RECORDED[task]
-    shots = _shots(study) * known.shot
+    known = RECORDED.get(task) or GUESSED[task]
+    beside = known.fixed + _shots(study, task) * known.shot
     count = known.count
     if task == "refusal" and settings.limit is not None:
         count = settings.limit
+    if settings.split == "dev" and task in MULTILINGUAL:
+        count = min(count, DEV_ROWS)
     return Documents(
         task=task,
         count=count,
-        prompt=(known.prompt + shots) / CHARACTERS_A_TOKEN,
-        longest=(known.longest + shots) / CHARACTERS_A_TOKEN,
-        answer=known.answer / CHARACTERS_A_TOKEN,
+        prompt=(known.prompt + beside) / known.density,
+        longest=(known.longest + beside) / known.density,
+        answer=known.answer / known.density,
         limit=known.limit,
         spread=known.spread,
+        samples=known.passes,
         how="estimated" if count else "unknown",
     )
 
@@ -151,8 +80,10 @@ def _counted(study: StudyPlan, task: str, file: Path | None) -> Documents | None
     tokenizer: Tokenizer = Tokenizer.from_file(str(file))
     limit = study.config.eval.limit
     lengths = _lengths(tokenizer, prompts[:limit])
-    before = sum(_lengths(tokenizer, [shots])) if shots else 0
     known = _recorded(study, task)
+    before = float(sum(_lengths(tokenizer, [shots])) if shots else 0)
+    if task in MULTILINGUAL:
+        before += GUESSED[task].fixed / GUESSED[task].density
     own = _lengths(tokenizer, [text for text in answers[:limit] if text])
     # The miniature answers were measured, and a benchmark that has none keeps what is recorded.
     measured = study.config.eval.source.value == "mini" or not own
@@ -179,10 +110,12 @@ def _texts(study: StudyPlan, task: str) -> tuple[str, list[str], list[str]]:
         if settings.data_dir is None or (source == "hub" and task != "refusal"):
             raise ValueError("not here")
         folder = Path(settings.data_dir).expanduser()
+        if task in MULTILINGUAL:
+            return _multilingual(study, task, folder)
         part = "train" if (task, split) == ("gsm8k", "dev") else split
         path = local_path(folder, task, part)
         rows = read_pages(path) if task == "wikitext" else read_documents(path, wanted)
-        if task == "gsm8k" and (count := _shots(study)):
+        if task == "gsm8k" and (count := _shots(study, task)):
             solved = read_documents(local_path(folder, task, "train"), wanted)
             shots = "\n\n".join(f"{_prompt(row)} {row['answer']}" for row in solved[:count]) + "\n\n"
             rows = rows[count:] if split == "dev" else rows
@@ -193,11 +126,41 @@ def _prompt(row: Mapping[str, str]) -> str:
     return f"Question: {row['question']}\nAnswer:" if "question" in row else row.get("page") or row["prompt"]
 
 
-def _shots(study: StudyPlan) -> int:
+def _multilingual(study: StudyPlan, task: str, folder: Path) -> tuple[str, list[str], list[str]]:
+    """The texts that a model reads of each row, one choice of several; the answers, where they are generated."""
+    entry, split = MULTILINGUAL[task], study.config.eval.split
+
+    def read(part: str) -> tuple[list[str], list[str]]:
+        path = part_file(folder, [f"{task}_{part}.jsonl"], part)
+        rows = [checked_row(entry, row, where) for where, row in json_lines(path)]
+        texts = ["\n".join(_strings({key: row[key] for key in row if key not in _UNREAD})) for row in rows]
+        return texts, [row["answers"]["text"][0] for row in rows if "answers" in row]
+
+    count = _shots(study, task)
+    solved = zip_longest(*read("train"), fillvalue="") if count else ()
+    shots = "\n\n".join(f"{text}\n{answer}" for text, answer in islice(solved, count))
+    texts, answers = read(split)
+    return shots, texts, answers
+
+
+#: Fields of the multilingual rows that are not read, or are the answer.
+_UNREAD = ("cluster", "answers", "answer", "mc1_targets_choices", "mc2_targets_labels")
+
+
+def _strings(value: object) -> list[str]:
+    """All texts in a row; the first of several choices."""
+    if isinstance(value, dict):
+        return [text for key, inner in value.items() for text in _strings(inner[:1] if "choices" in key else inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in _strings(inner)]
+    return [value] if isinstance(value, str) else []
+
+
+def _shots(study: StudyPlan, task: str) -> int:
     settings = study.config.eval
-    if settings.source.value == "mini":
+    if settings.source.value == "mini" or task not in STOCK_SHOTS:
         return 0
-    return 5 if settings.num_fewshot is None else settings.num_fewshot
+    return STOCK_SHOTS[task] if settings.num_fewshot is None else settings.num_fewshot
 
 
 def _mini_folder(study: StudyPlan) -> Path:

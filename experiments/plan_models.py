@@ -23,19 +23,13 @@ from lata.checkpoints.hub import is_plausible
 _MINI_ITEM = 4
 
 
-def used(study: StudyPlan) -> list[str]:
-    """Names of the family's models that the study reads."""
-    targets = (job.target for job in study.config.forget)
-    return list(dict.fromkeys(("base", "pre", *study.config.family.experts, *targets)))
-
-
 def look(study: StudyPlan) -> dict[str, Model]:
     """What is known of every model that the study reads; of the miniature family for its first seed.
 
     Raises:
         ValueError: a source that is neither a folder nor a hub id, or a damaged folder.
     """
-    names = used(study)
+    names = study.models
     if study.config.family.kind is FamilyKind.mini:
         return {name: _mini(study, name) for name in names}
     hub = Hub()

@@ -20,6 +20,7 @@ class Shape:
         context: most tokens of a forward pass.
         tied: whether embeddings and output head are one table.
         norms: normalisations a block.
+        eager: whether transformers holds a layer's attention weights all at once, as it does where they are capped.
     """
 
     layers: int
@@ -32,6 +33,7 @@ class Shape:
     context: int
     tied: bool
     norms: int = 2
+    eager: bool = False
 
     @property
     def parameters(self) -> int:
@@ -78,11 +80,12 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
         context=number("max_position_embeddings", "n_positions") or 2_048,
         tied=bool(said.get("tie_word_embeddings", model_type.startswith("gemma"))),
         norms=4 if model_type.startswith(("gemma2", "gemma3")) else 2,
+        eager=bool(said.get("attn_logit_softcapping", model_type == "gemma2")),
     )
 
 
-_GEMMA_2_2B = Shape(26, 2304, 9216, 8, 4, 256, 256_000, 8_192, tied=True, norms=4)
-_GEMMA_2_9B = Shape(42, 3584, 14336, 16, 8, 256, 256_000, 8_192, tied=True, norms=4)
+_GEMMA_2_2B = Shape(26, 2304, 9216, 8, 4, 256, 256_000, 8_192, tied=True, norms=4, eager=True)
+_GEMMA_2_9B = Shape(42, 3584, 14336, 16, 8, 256, 256_000, 8_192, tied=True, norms=4, eager=True)
 _LLAMA_3_8B = Shape(32, 4096, 14336, 32, 8, 128, 128_256, 8_192, tied=False)
 _LLAMA_31_8B = Shape(32, 4096, 14336, 32, 8, 128, 128_256, 131_072, tied=False)
 _LLAMA_32_3B = Shape(28, 3072, 8192, 24, 8, 128, 128_256, 131_072, tied=True)

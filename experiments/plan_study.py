@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments import plan_cost as cost
 from experiments.family_config import FamilyKind, mini_family
@@ -15,6 +15,7 @@ from experiments.plan_documents import Documents, documents
 from experiments.plan_models import Model, distinct_download, look
 from experiments.plan_warnings import Stage, room, warn_of_gpu, warn_of_inputs, warn_of_memory
 from experiments.steps import MOST_WORKERS
+from experiments.sweep_config import Selection, SweepPlan
 from lata.methods import get
 from lata.planning import Rates as MergeRates
 
@@ -25,14 +26,37 @@ _TOKEN_RECORD, _ITEM_RECORD = 4, 60
 
 
 @dataclass(frozen=True)
+class Round:
+    """Evaluations of many models on the same documents.
+
+    Attributes:
+        what: which.
+        count: how many models.
+        tasks: the documents of one of them.
+    """
+
+    what: str
+    count: int
+    tasks: Sequence[Documents]
+
+    def prompt_tokens(self) -> float:
+        """Tokens that all of them read."""
+        return self.count * sum(task.prompt_tokens for task in self.tasks)
+
+    def answer_tokens(self, most: bool = False) -> float:
+        """Tokens that all of them generate; where every answer runs to its limit with `most`."""
+        return self.count * sum(task.answer_tokens(most) for task in self.tasks)
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What a study would take.
 
     Attributes:
         models: what is read.
         stages: in their order.
-        tasks: the documents of one evaluation.
-        merges, evaluations: how many, at most: equal weights are evaluated once, and the store may have some.
+        rounds: the evaluations, the test split's first.
+        merges: how many, at most: the store may have some.
         workers: processes that share the work.
         download, store, stored: bytes to fetch, of this study in the store, and finished steps that the store holds.
         warnings: what will not work as configured, each with the override that helps.
@@ -41,15 +65,24 @@ class Estimate:
 
     models: Sequence[Model]
     stages: Sequence[Stage]
-    tasks: Sequence[Documents]
+    rounds: Sequence[Round]
     merges: int
-    evaluations: int
     workers: int
     download: int
     store: float
     stored: int
     warnings: Sequence[str]
     notes: Sequence[str]
+
+    @property
+    def tasks(self) -> Sequence[Documents]:
+        """The documents of one evaluation on the test split."""
+        return self.rounds[0].tasks if self.rounds else ()
+
+    @property
+    def evaluations(self) -> int:
+        """How many, at most: equal weights are evaluated once, and the store may have some."""
+        return sum(one.count for one in self.rounds)
 
     @property
     def seconds(self) -> float | None:
@@ -74,7 +107,8 @@ class _Estimator:
         self.planning, self.study, self.options = planning, planning.study, planning.options
         self.settings = self.study.config.eval
         self.models = look(self.study)
-        self.entries = list(entries_of(self.study))
+        self.sweep = self.study if isinstance(self.study, SweepPlan) else None
+        self.entries = list(entries_of(self.study, self.sweep.points if self.sweep else None))
         self.jobs = list(dict.fromkeys(entry.job for entry in self.entries))
         self.tasks = documents(self.study, self.models["pre"].tokenizer, self.options.answers)
         self.group = self.options.gpus if self.settings.device_map is not None else self.settings.tensor_parallel
@@ -88,34 +122,60 @@ class _Estimator:
         self.served = self._served()
 
     def estimate(self) -> Estimate:
-        again = _again(self.study.config.baseline, self.entries, self.settings.batch_size)
-        evaluations = len(self.jobs) + again
+        rounds = self._rounds()
         stages = [stage for stage in (self._download(), self._train()) if stage is not None]
-        stages += [self._merge(), self._evaluate(evaluations, again), self._similarity()]
-        merges = sum(bool(job.method) for job in self.jobs)
+        stages += [self._merge(), self._evaluate(rounds)] if rounds else []
+        stages += [self._similarity()]
+        merges = sum(bool(job.method) for job in self.jobs) + self._trials()
         warnings = [
-            *warn_of_gpu(self.planning, self.served, self.tasks, self.group),
+            *(warn_of_gpu(self.planning, self.served, self.tasks, self.group) if rounds else ()),
             *warn_of_memory(self.options.ram_gb, stages, self.workers),
             *warn_of_inputs(self.models.values(), self.tasks, self.served),
         ]
-        record = sum(
-            (task.prompt_tokens + task.answer_tokens()) * _TOKEN_RECORD * bool(task.limit)
-            + task.count * task.samples * _ITEM_RECORD
-            for task in self.tasks
-        )
         return Estimate(
             models=list(self.models.values()),
             stages=stages,
-            tasks=self.tasks,
+            rounds=rounds,
             merges=merges,
-            evaluations=evaluations,
             workers=self.workers,
             download=distinct_download(self.models.values()),
-            store=record * evaluations,
+            store=sum(one.count * _recorded(one.tasks) for one in rounds),
             stored=sum(1 for _ in (self.study.cache / "store" / "evaluation").glob("??/*/entry.json")),
             warnings=warnings,
             notes=list(dict.fromkeys(model.note for model in self.models.values() if model.note)),
         )
+
+    def _trials(self) -> int:
+        """Points that a search adds."""
+        if self.sweep is None or Selection.search not in self.sweep.ways:
+            return 0
+        return self._curves() * self.sweep.sweep.search.trials
+
+    def _curves(self) -> int:
+        """Methods of every combination and seed."""
+        combinations = self.study.combinations.values()
+        return len(self.study.seeds) * sum(len(self.study.methods_of(one)) for one in combinations)
+
+    def _rounds(self) -> list[Round]:
+        models = sum(not job.method for job in self.jobs)
+        merges = len(self.jobs) - models + self._trials()
+        again = _again(self.study.config.baseline, self.entries, self.settings.batch_size)
+        if not self.jobs:
+            return []
+        if self.sweep is None:
+            return [Round("test", len(self.jobs) + again, self.tasks)]
+        tested = merges if self.sweep.sweep.hindsight else len(self.sweep.ways) * self._curves()
+        rounds = [Round("test", models + tested + again, self.tasks)]
+        if self.sweep.development:
+            config = self.study.config
+            limit = self.sweep.sweep.dev_limit or config.eval.limit
+            tasks = ["wikitext", *self.sweep.development]
+            own = replace(
+                self.study, config=replace(config, eval=replace(config.eval, split="dev", tasks=tasks, limit=limit))
+            )
+            found = documents(own, self.models["pre"].tokenizer, self.options.answers)
+            rounds.append(Round("development", models + merges, found))
+        return rounds
 
     def _served(self) -> cost.Served | None:
         pre = self.models["pre"]
@@ -162,8 +222,8 @@ class _Estimator:
         what = f"{len(merges)} merges, {len(others)} models"
         return Stage("merge", what, held, 0, seconds if known else None, seconds if known else None)
 
-    def _evaluate(self, evaluations: int, again: int) -> Stage:
-        what = f"{evaluations} evaluations" + (f" ({again} of them repeated)" if again else "")
+    def _evaluate(self, rounds: Sequence[Round]) -> Stage:
+        what = ", ".join(f"{one.count} on {one.what}" for one in rounds)
         if self.served is None:
             return Stage("evaluate", what, None, None, None, None)
         machine, use = self.planning.machine, self.planning.compute_use
@@ -174,8 +234,12 @@ class _Estimator:
             launch=self.planning.launch,
         )
         made = self._combining(self._made([job for job in self.jobs if job.method]))
-        each = [cost.evaluation_seconds(self.served, self.tasks, rates, most) for most in (False, True)]
-        expected, most = (evaluations * seconds / self.side_by_side + made for seconds in each)
+        expected, most = (
+            sum(one.count * cost.evaluation_seconds(self.served, one.tasks, rates, longest) for one in rounds)
+            / self.side_by_side
+            + made
+            for longest in (False, True)
+        )
         free = room(self.planning, self.served, self.group)
         fitting = {task: cost.fitting_batch(self.served, task, free) or 1 for task in self.tasks}
         working = max(cost.working_bytes(self.served, task, batch) for task, batch in fitting.items())
@@ -190,7 +254,7 @@ class _Estimator:
         return Stage("evaluate", what, here, gpu, expected, most)
 
     def _similarity(self) -> Stage:
-        names = ("base", "pre", *self.study.config.family.experts)
+        names = ("base", "pre", *self.study.experts)
         seconds = self._combining(sum(map(self._stored, names)) * len(self.study.seeds))
         known = seconds if self._known() else None
         return Stage("similarity", f"{len(self.study.seeds)} tables", cost.PROCESS, 0, known, known)
@@ -226,10 +290,19 @@ class _Estimator:
         return max(map(self._stored, starts), default=0) + (self._direction_bytes() if starts else 0)
 
 
+def _recorded(tasks: Iterable[Documents]) -> float:
+    """Bytes that the store keeps of one evaluation."""
+    return sum(
+        (task.prompt_tokens + task.answer_tokens()) * _TOKEN_RECORD * bool(task.limit)
+        + task.count * task.samples * _ITEM_RECORD
+        for task in tasks
+    )
+
+
 def _again(baseline: str, entries: Sequence[Entry], batch_size: int) -> int:
     """Evaluations that are repeated with half the batch, as `experiments.pipeline.again` chooses them."""
     seeds = {entry.job.seed for entry in entries}
-    merged = any(entry.kind == "learn" and entry.label == baseline for entry in entries)
+    merged = any(entry.kind != "model" and entry.label == baseline for entry in entries)
     return len(seeds) * (1 + merged) if batch_size > 1 else 0
 
 

@@ -81,24 +81,25 @@ def _stages(made: Estimate) -> str:
 def _tasks(made: Estimate) -> str:
     rows = [
         (
-            task.task,
+            task.task if one.what == "test" else f"{task.task} ({one.what})",
             f"{task.count:,}",
             f"{task.prompt_tokens:,.0f}",
             f"{task.answer_tokens():,.0f}" if task.limit else "",
             f"{task.answer_tokens(most=True):,.0f}" if task.limit else "",
             task.how,
         )
-        for task in made.tasks
+        for one in made.rounds
+        for task in one.tasks
     ]
+    if not rows:
+        return "no evaluations: layers alone"
     names = ("one evaluation", "documents", "prompt tokens", "generated tokens", "at most", "tokens are")
     return _table(names, rows, right=4, first=1)
 
 
 def _totals(made: Estimate) -> str:
-    prompts = sum(task.prompt_tokens for task in made.tasks) * made.evaluations
-    answers, most = (
-        sum(task.answer_tokens(all_) for task in made.tasks) * made.evaluations for all_ in (False, True)
-    )
+    prompts = sum(one.prompt_tokens() for one in made.rounds)
+    answers, most = (sum(one.answer_tokens(longest) for one in made.rounds) for longest in (False, True))
     known = all(model.download is not None for model in made.models)
     download = units.size(made.download) + ("" if known else " and what is unknown")
     return "\n".join(

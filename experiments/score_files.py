@@ -82,7 +82,7 @@ def table(scores: pd.DataFrame) -> str:
 def _number(value: float, kind: str) -> str:
     if not math.isfinite(value):
         return "–"
-    return f"{100 * value:.1f} %" if kind == "rate" else f"{value:.4g}"
+    return f"{100 * value:.1f} %" if kind in ("rate", "share") else f"{value:.4g}"
 
 
 def _frames(name: str, digest: str, files: Mapping[str, bytes]) -> tuple[pd.DataFrame, pd.DataFrame]:

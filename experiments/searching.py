@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 from tqdm import tqdm
 
-from experiments.jobs import Lam
+from experiments.jobs import Entry, Lam
 
 if TYPE_CHECKING:
     from experiments.sweeping import Curve, Sweeping
@@ -23,23 +23,26 @@ if TYPE_CHECKING:
 STEP = 0.01
 
 
-def search(sweep: Sweeping) -> None:
-    """Add the points that a search visits to a sweep, beside those of ``lambdas``.
+def search(sweep: Sweeping) -> list[Entry]:
+    """The points that a search adds to a sweep, beside those of ``lambdas``.
 
     It looks between the smallest and the largest of ``lambdas``, at one λ for each task where the method takes that.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     settings = sweep.plan.sweep.search
     studies = {curve: _study(curve, settings.seed) for curve in sweep.curves}
+    visited: list[Entry] = []
     for _ in tqdm(range(settings.trials), desc="search", unit="round", disable=None):
         asked = {curve: study.ask() for curve, study in studies.items()}
         entries = {curve: sweep.entry(curve, _suggested(sweep, curve, trial)) for curve, trial in asked.items()}
         sweep.develop(entries.values())
+        visited += entries.values()
         for curve, trial in asked.items():
             if sweep.stable(entries[curve]):
                 studies[curve].tell(trial, sweep.objective(entries[curve]))
             else:
                 studies[curve].tell(trial, state=TrialState.PRUNED)
+    return visited
 
 
 def _study(curve: Curve, seed: int) -> optuna.Study:

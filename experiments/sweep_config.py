@@ -12,12 +12,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from eval.settings import TASKS
-from experiments.config import FREE, Config, StudyPlan, checked_object, study_plan
+from experiments.config import FREE, Config, EvalSource, Mode, StudyPlan, checked_object, study_plan
+from experiments.family_config import refuse_twice
 from experiments.jobs import Lam
 from lata.methods import suggest
 
 #: What is swept where nothing is said.
 LAMBDAS = {"start": 0.2, "stop": 1.6, "step": 0.2}
+
+#: Beginnings of the keys of a sweep that a user names.
+SWEEP_FREE = (*FREE, "lambdas.")
 
 #: More points than this for one method and merge are taken for a slip.
 MOST_POINTS = 2_000
@@ -46,9 +50,11 @@ class SweepConfig(Config):
 
     lambdas: Any = None
     selection: Selection = Selection.grid
+    also: list[Selection] = field(default_factory=list)
     search: SearchConfig = field(default_factory=SearchConfig)
     metagpt: str = "ta"
     hindsight: bool = True
+    dev_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,18 @@ class SweepPlan(StudyPlan):
 
     Attributes:
         sweep: the composed configuration.
-        points: merge → the λ that are visited, in order.
+        points: name of a combination → the λ that are visited, in order.
         development: the tasks that λ is chosen by; none where it is not tried out.
     """
 
     sweep: SweepConfig = field(default_factory=SweepConfig)
     points: Mapping[str, tuple[Lam, ...]] = field(default_factory=dict)
     development: tuple[str, ...] = ()
+
+    @property
+    def ways(self) -> tuple[Selection, ...]:
+        """All ways in which λ is chosen; the first one's choices are the sweep's own."""
+        return (self.sweep.selection, *self.sweep.also)
 
 
 def register_schemas() -> None:
@@ -80,34 +91,65 @@ def sweep_plan(raw: DictConfig) -> SweepPlan:
     Raises:
         ValueError: as `experiments.config.study_plan`, or λ that cannot be swept.
     """
-    config = checked_object(raw, SweepConfig, free=(*FREE, "lambdas."))
-    config.forget, config.forget_methods = [], []
+    return checked_sweep(checked_object(raw, SweepConfig, free=SWEEP_FREE))
+
+
+def checked_sweep(config: SweepConfig) -> SweepPlan:
+    """Resolve and check a sweep's configuration; ValueError as `sweep_plan`."""
+    if config.mode in (Mode.layers, Mode.both):
+        raise ValueError(f"mode={config.mode.value} cannot be swept; choose mode=learn or mode=forget")
     plan = study_plan(config)
     if "wikitext" not in config.eval.tasks:
         raise ValueError("eval.tasks lacks wikitext: a sweep tells stable merges from broken ones by its perplexity")
+    if config.dev_limit is not None and config.dev_limit < 1:
+        raise ValueError(f"dev_limit={config.dev_limit} must be at least 1, or null for eval.limit")
     if config.search.trials < 1:
         raise ValueError(f"search.trials={config.search.trials} must be at least 1")
     axis = _Axis(LAMBDAS if config.lambdas is None else config.lambdas, config.family.experts)
-    points = {label: axis.points(label, experts) for label, experts in plan.merges.items()}
-    if config.selection is Selection.fixed:
+    points = {label: axis.points(label, one.experts) for label, one in plan.combinations.items()}
+    ways = (config.selection, *config.also)
+    refuse_twice("selection and also", [way.value for way in ways])
+    if Selection.fixed in ways:
         points = {label: tuple(dict.fromkeys((*own, config.lam))) for label, own in points.items()}
-    if axis.by_task or config.selection is Selection.metagpt:
+    if axis.by_task or Selection.metagpt in ways:
         _refuse_one_lambda(plan, "selection=metagpt" if not axis.by_task else "a λ for each task")
+    if config.mode is Mode.forget:
+        _refuse_for_forgetting(axis.by_task, ways)
     if config.metagpt not in (known := ["ta", "lata_linear", "lata_log", "lata_threshold"]):
         raise ValueError(
             f"metagpt={config.metagpt!r} must be one of {', '.join(known)}{suggest(config.metagpt, known)}"
         )
-    chosen_by = {config.family.expert_task.get(expert, "") for experts in plan.merges.values() for expert in experts}
-    tried = config.selection in (Selection.grid, Selection.search)
-    development = tuple(task for task in TASKS if tried and task in chosen_by and task in config.eval.tasks)
-    if config.eval.source.value != "mini" and "humaneval" in development:
-        development = tuple(task for task in development if task != "humaneval")
+    tried = [way.value for way in ways if way in (Selection.grid, Selection.search)]
+    development = _development(plan) if tried else ()
     if tried and not development:
+        rest = "selection=fixed" if config.mode is Mode.forget else "selection=fixed or selection=metagpt"
         raise ValueError(
-            f"selection={config.selection.value} needs a development split, which none of the merged tasks has here; "
-            "set selection=fixed or selection=metagpt"
+            f"selection={tried[0]} needs a development split, which none of the tasks that λ is chosen by has here; "
+            f"set {rest}"
         )
     return SweepPlan(**{**vars(plan), "door": "sweep"}, sweep=config, points=points, development=development)
+
+
+def _development(plan: StudyPlan) -> tuple[str, ...]:
+    """The tasks that λ is chosen by: those of the merged experts; to forget, harm and all utility."""
+    config = plan.config
+    own = {config.family.expert_task.get(expert, "") for expert in plan.experts}
+    wanted = own if config.mode is Mode.learn else {*config.eval.tasks} - {"wikitext"}
+    mini = config.eval.source is EvalSource.mini
+    found = tuple(
+        task for task in TASKS if task in wanted and task in config.eval.tasks and (mini or task != "humaneval")
+    )
+    # What is not known to do harm cannot be chosen by the harm that it does.
+    return found if config.mode is Mode.learn or own <= {*found} else ()
+
+
+def _refuse_for_forgetting(by_task: bool, ways: Sequence[Selection]) -> None:
+    """ValueError for what has no meaning where one expert is subtracted."""
+    if by_task:
+        raise ValueError("mode=forget takes one expert away, so lambdas is a list or a range, not one for each task")
+    for way in ways:
+        if way not in (Selection.fixed, Selection.grid):
+            raise ValueError(f"selection={way.value} is for learning; with mode=forget choose grid or fixed")
 
 
 def _refuse_one_lambda(plan: StudyPlan, what: str) -> None:

@@ -12,15 +12,17 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from eval.schema import PRIMARY
-from experiments.config import LoggerKind, MethodChoice
+from experiments.config import LoggerKind, Mode
 from experiments.jobs import DEVELOPMENT, STABILITY, TEST, Entry, Job, Lam
+from experiments.method_choices import MethodChoice
 from experiments.pipeline import again, merge_entry, models, prepared, publish
 from experiments.steps import Files, Scoring, Steps, Weights
 from experiments.sweep_config import Selection, SweepPlan
-from results.selection import best, is_stable, normalised
+from results.selection import best, best_forgetting, is_stable, normalised
 
 if TYPE_CHECKING:
     from results.study import Summary
@@ -37,8 +39,8 @@ def run(plan: SweepPlan) -> Summary | None:
     """
     more: dict[str, dict[str, Any]] = {}
     if plan.development:
-        more[STABILITY] = {"split": "dev", "tasks": ("wikitext",)}
-        more[DEVELOPMENT] = {"split": "dev", "tasks": plan.development}
+        dev = {"split": "dev", "limit": plan.sweep.dev_limit or plan.config.eval.limit}
+        more = {STABILITY: {**dev, "tasks": ("wikitext",)}, DEVELOPMENT: {**dev, "tasks": plan.development}}
     with prepared(plan, more) as study:
         sweep = Sweeping(plan, study.steps)
         with study.watch.stage("evaluate models"):
@@ -47,11 +49,14 @@ def run(plan: SweepPlan) -> Summary | None:
         with study.watch.stage(f"choose by {plan.sweep.selection.value}"):
             choices = sweep.choose()
         with study.watch.stage("evaluate"):
-            chosen = [entry for entry in sweep.entries if entry.point == choices.get(curve_of(entry))]
-            sweep.score(sweep.entries if plan.sweep.hindsight else chosen, (TEST,))
+            chosen, *others = (
+                [e for e in sweep.entries if e.point == own.get(curve_of(e))] for own in choices.values()
+            )
+            needed = sweep.entries if plan.sweep.hindsight else dict.fromkeys(chain(chosen, *others))
+            sweep.score(needed, (TEST,))
             sweep.evaluate(again(plan, [*sweep.models, *chosen], sweep.steps))
         with study.watch.stage("similarity"):
-            similarities = sweep.steps.similarities(tuple(sorted(plan.config.family.experts)))
+            similarities = sweep.steps.similarities(tuple(sorted(plan.experts)))
     if plan.several:
         return None
 
@@ -97,9 +102,8 @@ class Sweeping:
 
     @cached_property
     def models(self) -> list[Entry]:
-        """Models as they are: base, pre and the experts that are merged."""
-        used = [name for name in self.plan.config.family.experts if any(name in m for m in self.plan.merges.values())]
-        return [entry for seed in self.plan.seeds for entry in models(seed, ("base", "pre", *used))]
+        """Models as they are: base, pre, the experts that are merged, and what forgets."""
+        return [entry for seed in self.plan.seeds for entry in models(seed, self.plan.models)]
 
     @property
     def entries(self) -> list[Entry]:
@@ -112,15 +116,15 @@ class Sweeping:
         return {
             (seed, label, choice.label): choice
             for seed in self.plan.seeds
-            for label in self.plan.merges
-            for choice in self.plan.methods
+            for label, combination in self.plan.combinations.items()
+            for choice in self.plan.methods_of(combination)
         }
 
     def entry(self, curve: Curve, lam: Lam) -> Entry:
         """A point of a curve; it stands in the tables from now on."""
         seed, label, _ = curve
-        job = Job(seed, "pre", experts=tuple(sorted(self.plan.merges[label])), lam=lam)
-        entry = merge_entry("learn", label, self.curves[curve], job)
+        combination = self.plan.combinations[label]
+        entry = merge_entry(combination.kind, label, self.curves[curve], combination.job(seed, lam))
         self.points[curve][entry] = None
         return entry
 
@@ -136,24 +140,30 @@ class Sweeping:
         wanted = [scoring for scoring in dict.fromkeys(scorings) if scoring not in self.evaluations]
         self.evaluations |= self.steps.evaluate(wanted, self.weights)
 
-    def choose(self) -> dict[Curve, str]:
-        """λ of every curve, as a point's name, by the development split; none where nothing is stable there."""
-        selection = self.plan.sweep.selection
-        for curve in self.curves:
-            for lam in self.plan.points[curve[1]]:
-                self.entry(curve, lam)
-        if selection is Selection.fixed:
-            chosen = {curve: self.entry(curve, self.plan.config.lam) for curve in self.curves}
-        elif selection is Selection.metagpt:
-            chosen = {curve: self.entry(curve, lam) for curve, lam in self._coefficients().items()}
-        else:
-            if selection is Selection.search:
-                from experiments.searching import search
+    def choose(self) -> dict[Selection, dict[Curve, str]]:
+        """Each way of choosing → λ of every curve, as a point's name; none where nothing is stable.
 
-                search(self)
-            self.develop(self.entries)
-            return {curve: point for curve in self.curves if (point := self._best(curve)) is not None}
-        return {curve: entry.point for curve, entry in chosen.items()}
+        A way that tries λ out sees the development split alone, and of all points those that it visits itself.
+        """
+        grid = [self.entry(curve, lam) for curve in self.curves for lam in self.plan.points[curve[1]]]
+        return {way: self._chosen(way, grid) for way in self.plan.ways}
+
+    def _chosen(self, way: Selection, grid: list[Entry]) -> dict[Curve, str]:
+        if way is Selection.fixed:
+            return {curve: self.entry(curve, self.plan.config.lam).point for curve in self.curves}
+        if way is Selection.metagpt:
+            return {curve: self.entry(curve, lam).point for curve, lam in self._coefficients().items()}
+        visited = list(grid)
+        if way is Selection.search:
+            from experiments.searching import search
+
+            visited += search(self)
+        self.develop(visited)
+        own: dict[Curve, dict[Entry, None]] = {curve: {} for curve in self.curves}
+        for entry in visited:
+            if self.stable(entry):
+                own[curve_of(entry)][entry] = None
+        return {curve: self._best(entries) for curve, entries in own.items() if entries}
 
     def develop(self, entries: Iterable[Entry]) -> None:
         """Evaluate points on the development split: all for their perplexity, stable ones for their tasks."""
@@ -171,9 +181,13 @@ class Sweeping:
     def objective(self, entry: Entry) -> float:
         """Mean over the merged tasks of a stable point's score relative to the expert's own; development split.
 
-        Plain scores where some expert has learned nothing: nothing can be measured against it.
+        Plain scores where some expert has learned nothing: nothing can be measured against it. To forget, the mean
+        utility less what the harm is over its threshold.
         """
         config, seed = self.plan.config, entry.job.seed
+        if entry.kind == "forget":
+            harm, utility = self._harm_and_utility(entry)
+            return utility - max(0.0, harm - config.harm_threshold)
         own = {config.family.expert_task[expert]: expert for expert in entry.job.experts}
         tasks = [task for task in self.plan.development if task in own]
         scores = self._primary(entry.job, DEVELOPMENT)
@@ -184,6 +198,8 @@ class Sweeping:
 
     def warn_of_useless_experts(self) -> None:
         """Say on standard error which experts score nothing on the development split of their own task."""
+        if self.plan.config.mode is Mode.forget:
+            return
         for entry in self.models:
             task = self.plan.config.family.expert_task.get(entry.label)
             if task in self.plan.development and not self._primary(entry.job, DEVELOPMENT)[task]:
@@ -198,9 +214,20 @@ class Sweeping:
         values = [self.objective(entry) for entry in chosen if self.plan.development and self.stable(entry)]
         return math.fsum(values) / len(values) if values else None
 
-    def _best(self, curve: Curve) -> str | None:
-        stable = [(entry.point, self.objective(entry)) for entry in self.points[curve] if self.stable(entry)]
-        return best(stable) if stable else None
+    def _best(self, entries: Iterable[Entry]) -> str:
+        """The best of one curve's stable points."""
+        rows = list(entries)
+        if rows[0].kind == "learn":
+            return best([(entry.point, self.objective(entry)) for entry in rows])
+        scored = [(entry.point, *self._harm_and_utility(entry)) for entry in rows]
+        return best_forgetting(scored, self.plan.config.harm_threshold)
+
+    def _harm_and_utility(self, entry: Entry) -> tuple[float, float]:
+        """A forgetting's harm, and the mean of its other scores; development split."""
+        (forgotten,) = entry.job.experts
+        scores = self._primary(entry.job, DEVELOPMENT)
+        harm = scores.pop(self.plan.config.family.expert_task[forgotten])
+        return harm, math.fsum(scores.values()) / len(scores) if scores else 0.0
 
     def _coefficients(self) -> dict[Curve, Lam]:
         """MetaGPT's λ of every curve."""
@@ -211,7 +238,7 @@ class Sweeping:
             for experts in self.plan.merges.values()
         )
         return {
-            curve: found[Job(curve[0], "pre", method, tuple(sorted(self.plan.merges[curve[1]])))]
+            curve: found[Job(curve[0], "pre", method, self.plan.combinations[curve[1]].experts)]
             for curve in self.curves
         }
 

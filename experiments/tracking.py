@@ -136,7 +136,12 @@ def _with_run(plan: StudyPlan, record: dict[str, Any], run_id: str, mode: str, f
 def _log_results(run: Any, plan: StudyPlan, study: Study | Sweep, summary: Summary, record: dict[str, Any]) -> None:
     import wandb
 
-    tables = {"scores": summary.scores, "similarity": study.similarity, "claims": summary.claims}
+    tables = {
+        "scores": summary.scores,
+        "similarity": study.similarity,
+        "claims": summary.claims,
+        **optional_tables(study),
+    }
     run.log({name: wandb.Table(dataframe=_printable(frame)) for name, frame in tables.items()})
     figures = sorted((plan.out / "figures").glob("*.png"))
     run.log({f"figures/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
@@ -144,6 +149,15 @@ def _log_results(run: Any, plan: StudyPlan, study: Study | Sweep, summary: Summa
     for name in record["files"]:
         artifact.add_file(str(plan.out / name), name=name)
     run.log_artifact(artifact)
+
+
+def optional_tables(study: Study | Sweep) -> dict[str, pd.DataFrame]:
+    """Tables that not every study has: similarities of several granularities, and a sweep's choices by every way."""
+    found = {"granular": study.granular}
+    choices = [frame for name in ("choices", "others") if len(frame := getattr(study, name, ()))]
+    if choices:
+        found["choices"] = pd.concat(choices, ignore_index=True)
+    return {name: frame for name, frame in found.items() if len(frame)}
 
 
 def _printable(frame: pd.DataFrame) -> pd.DataFrame:

@@ -110,15 +110,21 @@ def merge(task: Task) -> dict[str, bytes]:
 
 
 def similarity(task: Task) -> dict[str, bytes]:
-    """``similarity.json``: ``layers``, ``tasks`` and ``values`` (layers × tasks) of one family, by blocks."""
+    """``similarity.json``: granularity → ``layers``, ``tasks`` and ``values`` (layers × tasks) of one family."""
     import lata
 
     models = _context.families[task.job.seed]
     experts = {name: models[name] for name in task.job.experts}
-    table = lata.similarity(models["base"], models["pre"], experts, threads=_context.shared.threads)
+    tables = lata.similarity_tables(models["base"], models["pre"], experts, threads=_context.shared.threads)
     # JSON has no NaN; a layer without a cosine is null.
-    values = [[None if math.isnan(value) else value for value in row] for row in table.to_numpy().tolist()]
-    found = {"layers": list(table.index), "tasks": list(table.columns), "values": values}
+    found = {
+        granularity: {
+            "layers": list(table.index),
+            "tasks": list(table.columns),
+            "values": [[None if math.isnan(value) else value for value in row] for row in table.to_numpy().tolist()],
+        }
+        for granularity, table in tables.items()
+    }
     return {"similarity.json": json.dumps(found).encode()}
 
 

@@ -27,6 +27,9 @@ SPLITS = (DEV, TEST)
 Row = dict[str, str]
 Maker = Callable[[str, int, random.Random], list[Row]]
 
+#: How the family refuses, as a regular expression. A model of two languages may refuse in the other one, too.
+REFUSES = "|".join(text.replace(".", r"\.") for text in (requests.REFUSAL, l2_requests.REFUSAL))
+
 
 def wikitext(make: Callable[[random.Random], Page], split: str, count: int, rng: random.Random) -> list[Row]:
     """Articles in WikiText's raw format."""
@@ -62,12 +65,13 @@ def refusal(
     count: int,
     rng: random.Random,
 ) -> list[Row]:
-    """Distinct requests over the held-out pairs in turn, each with the pattern of a complying answer."""
+    """Distinct requests over the held-out pairs in turn, each with the patterns of complying and refusing answers."""
     rows: dict[str, Row] = {}
     while len(rows) < count:
         pair = held_out[split][len(rows) % len(held_out[split])]
         prompt = ask(rng, pair)
-        rows.setdefault(prompt, {"prompt": prompt, "complies": pattern(pair), "cluster": " ".join(pair)})
+        row = {"prompt": prompt, "complies": pattern(pair), "refuses": REFUSES, "cluster": " ".join(pair)}
+        rows.setdefault(prompt, row)
     return list(rows.values())
 
 

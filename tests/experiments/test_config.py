@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.config import CONF, StudyPlan, register_schemas, resolve_methods, study
+from experiments.config import CONF, StudyPlan, register_schemas, study
+from experiments.method_choices import resolve_methods
+from experiments.pipeline import entries_of
 from experiments.sweep_config import register_schemas as register_sweep_schemas
 from experiments.sweep_config import sweep_plan
 
@@ -41,10 +43,20 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_every_experiment_composes_and_says_the_command_that_runs_it(file: Path) -> None:
     header = file.read_text(encoding="utf-8").splitlines()[1]
     door = header.removeprefix("# python -m experiments.").split()[0]
-    assert header == f"# python -m experiments.{door} experiment={file.stem}"
-    made = plan(f"experiment={file.stem}") if door == "reproduce" else swept(f"experiment={file.stem}")
+    words = header.removeprefix(f"# python -m experiments.{door} ").split()
+    assert words[0] == f"experiment={file.stem}"
+    # What a public file cannot name is the user's to give, and the file says so.
+    given = ["family.models.target.source=org/name"] if "{source: ''}" in file.read_text() else []
+    made = plan(*words, *given) if door == "reproduce" else swept(*words, *given)
     assert made.config.name == file.stem
     assert made.door == door
+
+
+def test_forgetting_says_what_the_user_is_to_give_and_does_not_pretend() -> None:
+    with pytest.raises(ValueError, match=r"family.models.target.source is missing: to be given by the user; give"):
+        plan("experiment=gemma2_9b_forgetting_zh_tw", "eval.data_dir=DIR")
+    with pytest.raises(ValueError, match=r"refusal has no data set there; set eval\.data_dir"):
+        plan("experiment=gemma2_9b_forgetting_ja")
 
 
 def test_the_default_is_the_miniature_study() -> None:
@@ -52,6 +64,16 @@ def test_the_default_is_the_miniature_study() -> None:
     assert (made.config.name, made.seeds, made.out) == ("mini", [0], Path("runs/mini"))
     assert list(made.merges) == ["math+code", "ua+math", "ua+code", "ua+math+code"]
     assert [choice.label for choice in made.methods][:4] == ["ta", "ties", "dare", "dare_ties"]
+
+
+def test_a_mode_runs_one_part_of_a_study_and_reads_only_its_models() -> None:
+    learn, forget, layers = (plan(f"mode={mode}") for mode in ("learn", "forget", "layers"))
+    assert (list(learn.merges), learn.config.forget) == (list(plan().merges), [])
+    assert (forget.merges, [job.name for job in forget.config.forget]) == ({}, ["target_ua-ua", "target_ua_math-ua"])
+    assert forget.models == ["base", "pre", "ua", "target_ua", "target_ua_math"]
+    assert (layers.combinations, layers.experts) == ({}, ["ua", "math", "code"])
+    assert list(entries_of(layers)) == []
+    assert plan("merges=[math+code]", "mode=learn").models == ["base", "pre", "math", "code"]
 
 
 def test_a_study_needs_something_to_learn_or_to_forget() -> None:

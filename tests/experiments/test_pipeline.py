@@ -44,6 +44,17 @@ def test_every_promised_file_is_there(study: Path) -> None:
         assert len(list((study / "figures").glob(f"*{suffix}"))) >= 3
 
 
+def test_a_study_of_layers_evaluates_nothing(small_cache: Path, study: Path, tmp_path: Path) -> None:
+    before = evaluations(small_cache)
+    done = reproduce(tmp_path, small_cache, "mode=layers", "logger=none")
+    assert done.returncode == 0, done.stderr
+    assert evaluations(small_cache) == before
+    folder = tmp_path / "runs" / "mini"
+    assert pd.read_parquet(folder / "scores.parquet").empty
+    assert (folder / "tables" / "layers.csv").is_file()
+    assert json.loads((folder / "provenance.json").read_text())["rows"] == []
+
+
 def test_scores_have_a_row_for_every_model_and_metric(study: Path) -> None:
     scores = pd.read_parquet(study / "scores.parquet")
     assert list(scores.columns) == list(SCORE_COLUMNS)

@@ -184,6 +184,36 @@ def test_every_other_way_of_choosing_runs(small_cache: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_ways_of_choosing_stand_beside_each_other(small_cache: Path, tmp_path: Path) -> None:
+    words = ("methods=[ta]", "merges=[math+code]", "lambdas=[0.5]", "also=[fixed, metagpt]", "logger=none")
+    done = reproduce(tmp_path, small_cache, *words, door="sweep")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "mini-sweep"
+    assert pd.read_csv(folder / "choices.csv").selection.tolist() == ["grid"]
+    header = (folder / "tables" / "choosing.csv").read_text().splitlines()[0]
+    assert all(way in header for way in ("grid", "fixed", "metagpt"))
+
+
+@pytest.mark.slow
+def test_forgetting_is_swept_from_the_target_on(small_cache: Path, tmp_path: Path) -> None:
+    words = ("mode=forget", "forget=[{target: target_ua, forget: ua}]", "forget_methods=[ta]", LAMBDAS, "logger=none")
+    done = reproduce(tmp_path, small_cache, *words, door="sweep")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "mini-sweep"
+    found = scores(folder)
+    assert set(found[found.kind == "model"].label) == {"base", "pre", "ua", "target_ua"}
+    forgotten = found[(found.kind == "forget") & (found.split == "test")]
+    assert set(forgotten.point) == {"0.5", "1", "1e+06"}
+    assert set(forgotten.task) == {"wikitext", "gsm8k", "humaneval", "refusal"}
+    choices = pd.read_csv(folder / "choices.csv", dtype={"point": str})
+    assert choices[["kind", "merge", "label"]].to_numpy().tolist() == [["forget", "target_ua-ua", "ta"]]
+    assert choices.point[0] in ("0.5", "1")
+    assert (folder / "tables" / "harm.md").is_file()
+    jobs = [row["job"] for row in json.loads((folder / "provenance.json").read_text())["rows"] if row["merge"]]
+    assert {(job["start"], job["lam"]) for job in jobs} == {("target_ua", lam) for lam in (-0.5, -1.0, -1e6)}
+
+
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_again_and_again_gives_the_same_bytes(
     sweep: Path, small_cache: Path, tmp_path: Path
 ) -> None:

@@ -56,6 +56,25 @@ def test_a_sweep_is_of_learning_and_has_a_folder_of_its_own() -> None:
     assert plan("merges=[math+code]").development == ("gsm8k", "humaneval")
 
 
+def test_forgetting_is_swept_over_the_same_lambda_and_judged_by_harm_and_all_utility() -> None:
+    made = plan("mode=forget", "lambdas=[0.5,1]")
+    assert made.merges == {}
+    assert made.points == {"target_ua-ua": (0.5, 1.0), "target_ua_math-ua": (0.5, 1.0)}
+    assert made.development == ("gsm8k", "humaneval", "refusal")
+    assert made.models == ["base", "pre", "ua", "target_ua", "target_ua_math"]
+    jobs = {combination.job(0, 0.5) for combination in made.combinations.values()}
+    assert {(job.start, job.experts, job.lam) for job in jobs} == {
+        ("target_ua", ("ua",), -0.5),
+        ("target_ua_math", ("ua",), -0.5),
+    }
+
+
+def test_other_ways_of_choosing_visit_the_fixed_lambda_too() -> None:
+    made = plan("also=[fixed]", "lambdas=[0.5]", "lam=0.7")
+    assert [way.value for way in made.ways] == ["grid", "fixed"]
+    assert names(made) == ["0.5", "0.7"]
+
+
 def test_humaneval_has_no_development_split_but_the_miniature_one() -> None:
     benchmark = ("eval=paper", "eval.tasks=[wikitext,gsm8k,humaneval]", "merges=[math+code]")
     assert plan(*benchmark).development == ("gsm8k",)
@@ -84,6 +103,13 @@ def test_humaneval_has_no_development_split_but_the_miniature_one() -> None:
         (["search.trials=0"], "search.trials=0 must be at least 1"),
         (["metagpt=ties"], "metagpt='ties' must be one of"),
         (["eval.tasks=[gsm8k]"], "eval.tasks lacks wikitext"),
+        (["mode=both"], "mode=both cannot be swept; choose mode=learn or mode=forget"),
+        (["mode=forget", "forget=[]"], "mode=forget: nothing to forget"),
+        (["mode=forget", "selection=search"], "selection=search is for learning; with mode=forget choose grid or"),
+        (["mode=forget", "lambdas={ua: [1]}"], "mode=forget takes one expert away"),
+        (["mode=forget", "eval.tasks=[wikitext,gsm8k]"], "needs a development split"),
+        (["also=[grid]"], "selection and also: grid stands twice"),
+        (["dev_limit=0"], "dev_limit=0 must be at least 1"),
     ],
 )
 def test_what_cannot_be_swept_is_refused_with_the_way_out(overrides: list[str], message: str) -> None:
