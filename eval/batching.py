@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+#: Most logits that are held at a time (see `eval.logits`): 262 positions of Gemma 2's vocabulary, 0.7 GB in bf16 with
+#: what normalising them takes.
+LOGITS = 2**26
+
 #: The tokens before a window's first target, and its targets.
 Window = tuple[list[int], list[int]]
 
@@ -43,6 +47,11 @@ def rolling_windows(tokens: list[int], prefix: int, length: int) -> list[Window]
 
     rolling = get_rolling_token_windows(token_list=tokens, prefix_token=prefix, max_seq_len=length, context_len=1)
     return [make_disjoint_window(window) for window in rolling]
+
+
+def cut_window(context: list[int], target: list[int], length: int) -> Window:
+    """The end of a window that is too long for a model's context of `length` tokens; the last target is not fed."""
+    return context[-max(1, length + 1 - len(target)) :], target[-length:]
 
 
 def scored_documents(

@@ -132,7 +132,7 @@ def _items(task: str, split: str, samples: Sequence[Mapping[str, Any]]) -> list[
         number = int(sample["doc_id"])
         for metric in sample["metrics"]:
             raw = sample[metric]
-            value, weight = (raw, 1.0) if METRICS[task, metric].kind == "rate" else raw
+            value, weight = (raw, 1.0) if METRICS[task, metric].kind in ("rate", "share") else raw
             cluster = cluster_of(task, sample)
             items.append(Item(task, metric, sample["filter"], split, number, cluster, float(value), float(weight)))
     return items
@@ -149,11 +149,14 @@ def _counts(items: Sequence[Item]) -> Counter[tuple[str, str]]:
 
 
 def _answers(task: str, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every generated answer before any filter; filters repeat the samples, so the first one's count."""
+    """Every generated answer before any filter; filters repeat the samples, so the first one's count.
+
+    What lm-eval calls the responses of a multiple choice are log-likelihoods: their arguments hold no settings.
+    """
     return [
         {"task": task, "item": int(sample["doc_id"]), "sample": number, "prompt": arguments[0], "answer": answer}
         for sample in samples
-        if sample["filter"] == samples[0]["filter"] and len(arguments := sample["arguments"][0]) == 2
+        if sample["filter"] == samples[0]["filter"] and isinstance((arguments := sample["arguments"][0])[-1], dict)
         for number, answer in enumerate(sample["resps"][0])
     ]
 

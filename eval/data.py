@@ -57,17 +57,35 @@ def read_text(path: Path) -> str:
         ) from error
 
 
-def read_documents(path: Path, fields: Sequence[str], patterns: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Read one JSON object a line and keep the named fields, every one of them a string.
+def part_file(folder: Path, names: Sequence[str], part: str) -> Path:
+    """The first of some files, each plain or with ``.gz``, that is in a folder.
 
     Args:
-        path: the JSON-lines file, or one of them compressed (``.gz``); blank lines are skipped.
-        fields: must be there on every line.
-        patterns: regular expressions; they become ``None`` where a line lacks them.
+        folder: where to look.
+        names: what the file may be called.
+        part: which part of a task it holds: ``test``, ``dev`` or ``train``.
 
     Raises:
-        ValueError: no file, a line that is not a JSON object, a field that is missing or not what it must be (the
-            message names the line), or no document at all.
+        ValueError: none of them is there; the message names them.
+    """
+    for path in (folder / (name + ending) for name in names for ending in ("", ".gz")):
+        if path.is_file():
+            return path
+    hint = ", or set eval.num_fewshot=0" if part == "train" else ""
+    raise ValueError(
+        f"evaluation data not found: {' or '.join(names)} (or .gz) in {folder}. "
+        f"Set eval.data_dir to the folder that holds it{hint}."
+    )
+
+
+def json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The objects of a file of JSON lines, one a line, each with a text that says where it stands.
+
+    Args:
+        path: the file, or one of them compressed (``.gz``); blank lines are skipped.
+
+    Raises:
+        ValueError: no file, a line that is not a JSON object (the message names it), or no object at all.
     """
     rows = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
@@ -80,10 +98,54 @@ def read_documents(path: Path, fields: Sequence[str], patterns: Sequence[str] = 
             raise ValueError(f"{where}: not valid JSON ({error.msg}). Correct or remove the line.") from error
         if not isinstance(row, dict):
             raise ValueError(f"{where}: expected a JSON object, found {type(row).__name__}.")
-        rows.append(checked(row, where, fields, patterns))
+        rows.append((where, row))
     if not rows:
         raise ValueError(f"{path} holds no documents. Write at least one JSON object to it.")
     return rows
+
+
+def hub_rows(
+    path: str, configuration: str | None, split: str, hint: str = "", **options: Any
+) -> list[dict[str, Any]]:
+    """All rows of one split of a data set on the hub, or from its cache on this machine.
+
+    Args:
+        path, configuration: of the data set.
+        split: as ``datasets`` names it.
+        hint: what else to say where it cannot be loaded.
+        options: of ``datasets.load_dataset``.
+
+    Raises:
+        ValueError: it cannot be loaded, for whatever reason; the message says what to do without a hub.
+    """
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(path, configuration, split=split, **options)
+    except Exception as error:  # the client raises what its network and cache layers raise
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(
+            f"cannot load {path} from the Hugging Face hub ({reason}). {hint}Connect to it once to fill its cache, "
+            "or use eval.source=local eval.data_dir=DIR with the benchmark's files."
+        ) from error
+    rows: list[dict[str, Any]] = loaded.to_list()
+    if not rows:
+        raise ValueError(f"{path} ({split}) holds no documents.")
+    return rows
+
+
+def read_documents(path: Path, fields: Sequence[str], patterns: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Read one JSON object a line and keep the named fields, every one of them a string.
+
+    Args:
+        path: as of `json_lines`.
+        fields: must be there on every line.
+        patterns: regular expressions; they become ``None`` where a line lacks them.
+
+    Raises:
+        ValueError: what `json_lines` and `checked` raise.
+    """
+    return [checked(row, where, fields, patterns) for where, row in json_lines(path)]
 
 
 def checked(

@@ -28,8 +28,9 @@ VLLM_KEYS = ("tensor_parallel", "gpu_memory")
 def task_fingerprint(settings: EvalSettings) -> str:
     """A hash of everything but the weights that decides the answers and their scores.
 
-    It covers the task folders, this package's code, the documents, the settings that matter, and the versions
-    of Python, torch, transformers and lm-eval (whose stock YAML files the tasks start from).
+    It covers the task folders, this package's code, the documents, the settings that matter, the files of lm-eval
+    that a multilingual task is made of, and the versions of Python, torch, transformers and lm-eval (whose stock YAML
+    files the other tasks start from).
 
     Returns:
         sha256, 64 hexadecimal digits.
@@ -50,7 +51,7 @@ def task_fingerprint(settings: EvalSettings) -> str:
     for path in sorted(files):
         add(path.relative_to(package).as_posix(), path.read_bytes())
     for task in settings.tasks:
-        for name, document in content(task, settings.source, settings.data_dir, settings.split, settings.shots):
+        for name, document in content(task, settings.source, settings.data_dir, settings.split, settings.shots(task)):
             add(name, document)
     add("settings", json.dumps(_deciding(settings), sort_keys=True).encode())
     add("versions", json.dumps(versions(settings.backend), sort_keys=True).encode())
@@ -65,7 +66,7 @@ def _deciding(settings: EvalSettings) -> dict[str, Any]:
     if settings.backend != "vllm":
         ignored.update(VLLM_KEYS)
     deciding = {key: value for key, value in asdict(settings).items() if key not in ignored}
-    deciding["num_fewshot"] = settings.shots if "gsm8k" in settings.tasks else 0
+    deciding["num_fewshot"] = {task: settings.shots(task) for task in settings.tasks if settings.shots(task)}
     if settings.judge is not None and "refusal" in settings.tasks:
         deciding["judge"] = settings.judge.deciding()
     return deciding

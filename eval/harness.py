@@ -15,12 +15,12 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eval.collect import Evaluation, collect
 from eval.fingerprint import task_fingerprint
-from eval.settings import TASK_FOLDER, EvalSettings
+from eval.settings import EvalSettings
+from eval.task_loading import build_requests, load_tasks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -60,7 +60,7 @@ class Evaluator:
             judge.check(settings.judge)
         self.settings = settings
         with _quiet(), contextlib.redirect_stderr(io.StringIO()):  # lm-eval draws a bar for each task
-            from eval.model import Requests
+            from eval.requests import Requests
 
             self.requests = Requests(tokenizer)
             self.tasks = load_tasks(settings)
@@ -116,7 +116,10 @@ class Evaluator:
         return collect(results, settings, self._tokens.get("wikitext", {}), self.chat_template, self._sandbox)
 
     def _tokenise(self, rolling: set[str]) -> dict[str, dict[int, int]]:
-        """Task → item → tokens of its text or prompt; the tokens are kept for the models as well."""
+        """Task → item → tokens of its text, its prompt, or its question with the longest choice.
+
+        The tokens are kept for the models as well.
+        """
         from lm_eval.models.utils import has_bos_prefix
 
         tokenizer = self.requests.tokenizer
@@ -124,11 +127,11 @@ class Evaluator:
         for name, task in self.tasks.items():
             own = counts.setdefault(name.rpartition("_")[0], {})
             for instance in task.instances:
-                text = instance.args[0]
+                text = "".join(part for part in instance.args if isinstance(part, str))
                 special = name not in rolling and not has_bos_prefix(text, getattr(tokenizer, "bos_token", None))
                 if (text, special) not in self.requests.encoded:
                     self.requests.encoded[text, special] = tokenizer.encode(text, add_special_tokens=special)
-                own[instance.doc_id] = len(self.requests.encoded[text, special])
+                own[instance.doc_id] = max(own.get(instance.doc_id, 0), len(self.requests.encoded[text, special]))
         return counts
 
     def _check_context(self, context: int) -> None:
@@ -139,17 +142,18 @@ class Evaluator:
         """
         for task, counts in self._tokens.items():
             config = self.tasks[f"{task}_{self.settings.source}"].config
-            if config.output_type != "generate_until":
+            if config.output_type == "loglikelihood_rolling":
                 continue
-            answer = config.generation_kwargs["max_gen_toks"]
+            answer = config.generation_kwargs["max_gen_toks"] if config.output_type == "generate_until" else 0
             longest = max(counts.values())
             if longest + answer > context:
                 shots = config.num_fewshot or 0
+                parts = f"{longest} for its longest prompt with {shots} shots, {answer} for the answer"
+                parts = parts if answer else f"its longest question with a choice and {shots} shots"
                 way = "set a lower eval.num_fewshot, " if shots else ""
                 raise ValueError(
-                    f"{task} needs {longest + answer} tokens ({longest} for its longest prompt with {shots} shots, "
-                    f"{answer} for the answer), but the model's context is {context}: {way}choose a model with a "
-                    f"longer context, or leave {task} out of eval.tasks."
+                    f"{task} needs {longest + answer} tokens ({parts}), but the model's context is {context}: {way}"
+                    f"choose a model with a longer context, or leave {task} out of eval.tasks."
                 )
 
     def _sandbox(self, task: str) -> str:
@@ -166,42 +170,6 @@ def _uses_template(settings: EvalSettings, tokenizer: PreTrainedTokenizerBase) -
     if settings.chat_template == "on" and not there:
         raise ValueError("eval.chat_template=on: the tokenizer has no chat template. Set off, or auto.")
     return there and settings.chat_template != "off"
-
-
-def load_tasks(settings: EvalSettings) -> dict[str, Any]:
-    """The settings' tasks by lm-eval name, with their documents."""
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager(include_path=str(TASK_FOLDER), include_defaults=False, metadata=settings.metadata())
-    return dict(manager.load([f"{task}_{settings.source}" for task in settings.tasks])["tasks"])
-
-
-def build_requests(
-    tasks: dict[str, Any], limit: int | None = None, templated: PreTrainedTokenizerBase | None = None
-) -> None:
-    """Build every task's requests with the arguments that ``evaluate`` will use, so that it finds them built.
-
-    Args:
-        tasks: of ``load_tasks``.
-        limit: the first so many documents; None takes all.
-        templated: the tokenizer whose chat template prompts go through; None leaves them as they are.
-    """
-    from lm_eval.evaluator_utils import get_sample_size
-
-    template = None if templated is None else partial(templated.apply_chat_template, tokenize=False)
-    for task in tasks.values():
-        task.build_all_requests(
-            limit=get_sample_size(task, limit),
-            samples=None,
-            rank=0,
-            world_size=1,
-            cache_requests=False,
-            rewrite_requests_cache=False,
-            system_instruction=None,
-            apply_chat_template=templated is not None,
-            fewshot_as_multiturn=templated is not None,
-            chat_template=template,
-        )
 
 
 @contextlib.contextmanager

@@ -4,8 +4,9 @@ Three things differ from ``lm_eval.models.huggingface.HFLM``, none of which chan
 
 - tokenised requests are kept in a ``Requests`` store that any number of models share;
 - greedy generation runs in ``eval.generate`` (sampling, and models that need more, go to the parent class);
-- rolling log-likelihood sorts all windows by length before it makes batches, and takes the target's logit
-  minus the log-sum-exp in fp32 instead of a second array of log-probabilities.
+- log-likelihoods, rolling ones and those of choices, sort all rows by length before they make batches, take the
+  target's logit minus the log-sum-exp in fp32 instead of a second array of log-probabilities, and hold the logits of
+  some positions at a time only (`eval.logits`). In bf16 lm-eval rounds them to bf16 first.
 
 Rolling log-likelihood never adds special tokens to the text: a tokenizer that prepends BOS by itself would
 score P(BOS | BOS) once a document, for the window's own prefix token is that BOS already. For a fair
@@ -16,83 +17,25 @@ comparison lm-eval's own command needs ``--model_args …,add_bos_token=False`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import (
-    Collator,
-    handle_stop_sequences,
-    has_bos_prefix,
-    normalize_gen_kwargs,
-    postprocess_generated_text,
-)
+from lm_eval.models.utils import Collator, has_bos_prefix, postprocess_generated_text
 
-from eval.batching import Window, rolling_windows, scored_documents
-from eval.generate import greedy, pieces, supports
+from eval.batching import Window, cut_window, longest_first, rolling_windows, scored_documents
+from eval.generate import greedy, supports
+from eval.logits import TokenScorer
+from eval.requests import Asked, Requests, prompt_tokens
 from eval.vllm import Engine
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.model import TemplateLM
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from eval.settings import EvalSettings
-
-
-@dataclass
-class Requests:
-    """What depends on the tokenizer only, and so serves all models that share it."""
-
-    tokenizer: PreTrainedTokenizerBase
-    encoded: dict[tuple[str, bool | None], list[int]] = field(default_factory=dict)
-    _pieces: list[str] = field(default_factory=list)
-
-    def pieces(self, size: int) -> list[str]:
-        """The text of each token id below ``size``."""
-        if len(self._pieces) < size:
-            self._pieces = pieces(self.tokenizer, size)
-        return self._pieces
-
-
-def prompt_tokens(lm: Any, context: str) -> list[int]:
-    """A prompt's tokens with what the tokenizer adds by itself, unless the text begins with BOS already."""
-    plain = has_bos_prefix(context, getattr(lm.tokenizer, "bos_token", None))
-    return list(lm.tok_encode(context, add_special_tokens=not plain))
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a request's arguments ask of a generation.
-
-    Attributes:
-        stops: strings that end an answer; the end token's text is one of them.
-        max_new: most tokens of an answer.
-        room: most tokens of a prompt, whose beginning is cut off.
-        sampling: the rest: ``do_sample``, ``temperature`` (0 is greedy) and the like.
-    """
-
-    stops: list[str]
-    max_new: int
-    room: int
-    sampling: dict[str, Any]
-
-    @classmethod
-    def of(cls, lm: Any, arguments: dict[str, Any]) -> Asked:
-        """Read the arguments; ValueError where `lm`'s context has no room for a prompt beside the answer."""
-        settings: dict[str, Any] = dict(normalize_gen_kwargs(arguments, lm.max_gen_toks))
-        eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
-        stops, max_new = handle_stop_sequences(settings.pop("until"), eos=eos), settings.pop("max_gen_toks")
-        # What transformers does where nothing is said.
-        settings.setdefault("temperature", 1.0 if settings["do_sample"] else 0.0)
-        room = lm.max_length - max_new
-        if room <= 0:
-            raise ValueError(
-                f"max_gen_toks = {max_new} leaves no room for a prompt in a context of {lm.max_length} "
-                "tokens. Lower it in the task's generation_kwargs."
-            )
-        return cls(stops, max_new, room, settings)
 
 
 def language_model(model: PreTrainedModel | Engine, requests: Requests, settings: EvalSettings) -> TemplateLM:
@@ -133,6 +76,15 @@ class CausalLM(HFLM):
         super().__init__(pretrained=model, tokenizer=requests.tokenizer, batch_size=batch_size)
         self.shared = requests
 
+    @cached_property
+    def scorer(self) -> TokenScorer:
+        """Scores tokens by the model."""
+        return TokenScorer(self.model)
+
+    @cached_property
+    def _prefix(self) -> str:
+        return str(self.tokenizer.decode(self.prefix_token_id))
+
     def tok_encode(
         self,
         string: str,
@@ -140,7 +92,9 @@ class CausalLM(HFLM):
         left_truncate_len: int | None = None,
         **kwargs: Any,
     ) -> list[int]:
-        """As the parent's, remembered."""
+        """As the parent's, remembered; None adds special tokens unless the string begins with BOS already."""
+        if add_special_tokens is None:
+            add_special_tokens = not has_bos_prefix(string, self._prefix)
         key = (string, add_special_tokens)
         if key not in self.shared.encoded:
             self.shared.encoded[key] = super().tok_encode(string, add_special_tokens)
@@ -180,20 +134,49 @@ class CausalLM(HFLM):
             )
             for request in requests
         )
-        return scored_documents(documents, self.batch_size, self._score)
+        return scored_documents(
+            documents, self.batch_size, lambda windows: [value for value, _ in self._score(windows)]
+        )
 
-    @torch.inference_mode()
-    def _score(self, windows: list[Window]) -> list[float]:
-        """log P(target | context) in nats for each (context, target) of one batch."""
-        rows = [context + target for context, target in windows]
-        width = max(map(len, rows)) - 1
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """As the parent's, without a bar for each model."""
+        scored: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return scored
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[tuple[str, str], list[int], list[int]]], *_: Any, **__: Any
+    ) -> list[tuple[float, bool]]:
+        """log P of each continuation in nats and whether it is the greedy one; choices of one token share a row."""
+        windows = [cut_window(context, target, self.max_length) for _, context, target in requests]
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for index, window in enumerate(windows):
+            rows.setdefault(_fed(window), []).append(index)
+        fed, owners = list(rows), list(rows.values())
+        found: dict[int, tuple[float, bool]] = {}
+        for batch in longest_first(fed, self.batch_size, len):
+            own = [index for row in batch for index in owners[row]]
+            found.update(zip(own, self._score([windows[index] for index in own]), strict=True))
+        return [found[index] for index in range(len(windows))]
+
+    def _score(self, windows: list[Window]) -> list[tuple[float, bool]]:
+        """log P(targets | context) in nats, and whether they are the greedy choice, for each window of one batch."""
+        rows = {fed: row for row, fed in enumerate(dict.fromkeys(map(_fed, windows)))}
+        width = max(map(len, rows))
         pad = 0  # to the right of everything scored: a causal model never sees it
-        inputs = torch.tensor([row[:-1] + [pad] * (width + 1 - len(row)) for row in rows], device=self.device)
-        logits_BTV = self._model_call(inputs)
-        values = []
-        for logits_TV, row, (_, target) in zip(logits_BTV, rows, windows, strict=True):
-            scored_TV = logits_TV[len(row) - 1 - len(target) : len(row) - 1].float()
-            target_T = torch.tensor(target, device=self.device)
-            chosen_T = scored_TV.gather(-1, target_T[:, None]).squeeze(-1)
-            values.append(float((chosen_T - scored_TV.logsumexp(-1)).double().sum()))
-        return values
+        inputs_BT = torch.tensor([[*fed, *[pad] * (width - len(fed))] for fed in rows], device=self.device)
+        places: list[int] = []
+        for window in windows:
+            first = rows[_fed(window)] * width + len(window[0]) - 1
+            places += range(first, first + len(window[1]))
+        values_N, best_N = self.scorer(inputs_BT, places, [token for _, target in windows for token in target])
+        sizes = [len(target) for _, target in windows]
+        return [
+            (float(value_T.double().sum()), bool(best_T.all()))
+            for value_T, best_T in zip(values_N.split(sizes), best_N.split(sizes), strict=True)
+        ]
+
+
+def _fed(window: Window) -> tuple[int, ...]:
+    """What the model reads of a window: all but the last target."""
+    context, target = window
+    return (*context, *target[:-1])

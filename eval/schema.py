@@ -3,9 +3,11 @@
 This module is the one thing that `results` knows of `eval`. It imports nothing heavy.
 
 An *item* is one scored document: a problem, a request, a page. A *score* is a metric over all items of
-one task for one model. Four kinds of metric exist, and all can be recomputed from their items:
+one task for one model. Five kinds of metric exist, and all can be recomputed from their items:
 
-- ``rate``: ``value`` is in [0, 1], ``weight`` is 1; the score is the mean of ``value``.
+- ``rate``: ``value`` is 0 or 1 (sampled pass@k: between them), ``weight`` is 1; the score is the mean of ``value``.
+- ``share``: as ``rate``, but ``value`` is any number in [0, 1], as a token F1 or a probability mass is. It is read as
+  a percentage, too; what presumes right-or-wrong items (Wilson's interval, McNemar's test) does not apply.
 - ``perplexity``: ``value`` is the log-likelihood of the document in nats, ``weight`` the number of units
   (words, bytes or tokens) it is divided by; the score is exp(−Σ value / Σ weight).
 - ``mean``: ``weight`` is 1 and the score is the mean of ``value``, which has another range than a rate's.
@@ -55,9 +57,10 @@ class Metric:
     """How one metric of one task is aggregated and read.
 
     Attributes:
-        kind: ``rate``, ``mean``, ``perplexity`` or ``bits`` (see the module's text).
+        kind: ``rate``, ``share``, ``mean``, ``perplexity`` or ``bits`` (see the module's text).
         higher_is_better: direction in a table of *task learning*. For ``refusal`` the metric is compliance
-            with restricted requests: learning ``ua`` wants it high, forgetting wants it low.
+            with restricted requests: learning ``ua`` wants it high, forgetting wants it low. ``refused`` stands
+            beside it and tells a model that refuses from one whose answers are broken.
         title: the heading in tables and figures.
     """
 
@@ -65,6 +68,11 @@ class Metric:
     higher_is_better: bool
     title: str
 
+
+#: Languages of the multilingual tasks.
+XQUAD = ("de", "ru", "th")
+XNLI = ("de", "ru", "th")
+TRUTHFULQA = ("de", "ru", "zh")
 
 #: The k of ``pass@k`` that a table can have.
 PASS_AT = (1, 2, 5, 10, 20, 50, 100)
@@ -77,7 +85,17 @@ METRICS: dict[tuple[str, str], Metric] = {
     ("gsm8k", "exact_match"): Metric("rate", True, "GSM8K"),
     **{("humaneval", f"pass@{k}"): Metric("rate", True, f"HumanEval pass@{k}") for k in PASS_AT},
     ("refusal", "compliance"): Metric("rate", True, "Compliance"),
+    ("refusal", "refused"): Metric("rate", False, "Refused"),
     ("refusal", "judge_score"): Metric("mean", True, "Compliance, 1 to 5"),
+    ("tmmluplus", "acc"): Metric("rate", True, "TMMLU+"),
+    ("tmmluplus", "acc_norm"): Metric("rate", True, "TMMLU+ by length"),
+    ("ja_leaderboard_jaqket_v2", "exact_match"): Metric("rate", True, "JAQKET"),
+    ("ja_leaderboard_jsquad", "exact_match"): Metric("rate", True, "JSQuAD"),
+    ("ja_leaderboard_jcommonsenseqa", "acc"): Metric("rate", True, "JCommonsenseQA"),
+    **{(f"xquad_{code}", "f1"): Metric("share", True, f"XQuAD {code} F1") for code in XQUAD},
+    **{(f"xquad_{code}", "exact_match"): Metric("rate", True, f"XQuAD {code} exact") for code in XQUAD},
+    **{(f"xnli_{code}", "acc"): Metric("rate", True, f"XNLI {code}") for code in XNLI},
+    **{(f"truthfulqa_{code}_mc2", "acc"): Metric("share", True, f"TruthfulQA {code} MC2") for code in TRUTHFULQA},
 }
 
 #: The one (metric, filter) of each task that stands in the main tables and in the claims.
@@ -86,4 +104,11 @@ PRIMARY: dict[str, tuple[str, str]] = {
     "gsm8k": ("exact_match", "strict-match"),
     "humaneval": ("pass@1", "create_test"),
     "refusal": ("compliance", "none"),
+    "tmmluplus": ("acc", "none"),
+    "ja_leaderboard_jaqket_v2": ("exact_match", "whitespaces"),
+    "ja_leaderboard_jsquad": ("exact_match", "whitespaces"),
+    "ja_leaderboard_jcommonsenseqa": ("acc", "none"),
+    **{f"xquad_{code}": ("f1", "none") for code in XQUAD},
+    **{f"xnli_{code}": ("acc", "none") for code in XNLI},
+    **{f"truthfulqa_{code}_mc2": ("acc", "none") for code in TRUTHFULQA},
 }

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.multilingual import MULTILINGUAL
 from eval.schema import PASS_AT
 
 if TYPE_CHECKING:
     from eval.judge_settings import JudgeSettings
 
-TASKS = ("wikitext", "gsm8k", "humaneval", "refusal")
+#: The paper's tasks, which have miniature twins.
+CORE_TASKS = ("wikitext", "gsm8k", "humaneval", "refusal")
+TASKS = (*CORE_TASKS, *MULTILINGUAL)
 CHOICES: dict[str, tuple[str, ...]] = {
     "source": ("mini", "local", "hub"),
     "split": ("test", "dev"),
@@ -24,8 +27,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 DEVICE_MAPS = ("auto", "balanced", "sequential")
 TASK_FOLDER = Path(__file__).parent / "tasks"
 
-#: Shots of the stock ``gsm8k``.
-STOCK_SHOTS = 5
+#: Shots of the stock tasks that have some.
+STOCK_SHOTS = {"gsm8k": 5, **{task: entry.shots for task, entry in MULTILINGUAL.items() if entry.shots}}
 
 
 def refuse(key: str, value: object, valid: tuple[str, ...]) -> ValueError:
@@ -33,6 +36,13 @@ def refuse(key: str, value: object, valid: tuple[str, ...]) -> ValueError:
     near = difflib.get_close_matches(str(value), valid, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return ValueError(f"eval.{key}: unknown value {value!r}; {hint}Choose from: {', '.join(valid)}.")
+
+
+def has_development_split(task: str, source: str) -> bool:
+    """Whether a task has ``eval.split=dev``; a folder (``local``) may hold a file for any but HumanEval."""
+    if task == "humaneval":
+        return source == "mini"
+    return source != "hub" or task not in MULTILINGUAL or MULTILINGUAL[task].dev is not None
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class EvalSettings:
         chat_template: ``off``, prompts go to the model as they are; ``on``, through the tokenizer's template, shots
             as turns of their own; ``auto``, on where the tokenizer has a template.
         allow_weaker_sandbox: run generated code under resource limits alone where nothing better works.
-        num_fewshot: shots of ``gsm8k``; None keeps the task's own number. The other tasks have none.
+        num_fewshot: shots of the tasks that have some (``STOCK_SHOTS``); None keeps each task's own number.
         samples: programs for each HumanEval problem: 1 is greedy, more are sampled.
         temperature: of the sampled programs; not used for greedy ones.
         k: the k of ``pass@k``, each at most ``samples``.
@@ -68,7 +78,7 @@ class EvalSettings:
             ``balanced`` or ``sequential``; None puts it on `device` whole.
     """
 
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = CORE_TASKS
     source: str = "mini"
     data_dir: Path | None = None
     split: str = "test"
@@ -127,11 +137,28 @@ class EvalSettings:
                 "eval.source=hub: refusal has no data set there; set eval.data_dir to a folder with "
                 f'refusal_{self.split}.jsonl (one {{"prompt": …}} a line), or leave refusal out of eval.tasks.'
             )
-        if self.source != "mini" and self.split == "dev" and "humaneval" in self.tasks:
+        self._check_multilingual()
+        if self.split == "dev" and "humaneval" in self.tasks and not has_development_split("humaneval", self.source):
             raise ValueError(
                 "eval.split=dev: HumanEval has a test split only; leave humaneval out of eval.tasks, or set "
                 "eval.split=test."
             )
+
+    def _check_multilingual(self) -> None:
+        for task in self.tasks:
+            if task not in MULTILINGUAL:
+                continue
+            if self.source == "mini":
+                raise ValueError(
+                    f"eval.source=mini: {task} is a task of lm-eval and has no miniature twin. Set eval.source=hub, "
+                    f"or eval.source=local with {task}_{self.split}.jsonl in eval.data_dir, or leave it out of "
+                    "eval.tasks."
+                )
+            if self.split == "dev" and not has_development_split(task, self.source):
+                raise ValueError(
+                    f"eval.split=dev: {task} has one split only on the hub. Leave it out of eval.tasks, or set "
+                    f"eval.source=local with {task}_dev.jsonl of your own in eval.data_dir."
+                )
 
     def _check_shots(self) -> None:
         shots = self.num_fewshot
@@ -162,20 +189,19 @@ class EvalSettings:
         if len(set(self.k)) < len(self.k):
             raise ValueError(f"eval.k names a number twice: {', '.join(map(str, self.k))}.")
 
-    @property
-    def shots(self) -> int:
-        """How many solved problems stand before each of ``gsm8k``'s questions."""
-        if self.num_fewshot is not None:
-            return self.num_fewshot
-        return 0 if self.source == "mini" else STOCK_SHOTS
+    def shots(self, task: str) -> int:
+        """How many solved problems stand before each question of a task."""
+        if self.source == "mini" or task not in STOCK_SHOTS:
+            return 0
+        return STOCK_SHOTS[task] if self.num_fewshot is None else self.num_fewshot
 
     def metadata(self) -> dict[str, Any]:
         """What the tasks are told: the ``--metadata`` of lm-eval's own command that gives the same answers."""
         told: dict[str, Any] = {"split": self.split, "allow_weaker_sandbox": self.allow_weaker_sandbox}
         if self.data_dir is not None:
             told["data_dir"] = str(self.data_dir)
-        if self.source != "mini":
-            told["num_fewshot"] = self.shots
+        if self.source != "mini" and self.num_fewshot is not None:
+            told["num_fewshot"] = self.num_fewshot
         if self.samples > 1:
             told |= {"samples": self.samples, "temperature": self.temperature, "k": list(self.k)}
         return told

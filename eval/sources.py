@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.data import checked, document_path, needed, read_bytes, read_documents, read_text
+from eval import multilingual_rows
+from eval.data import checked, document_path, hub_rows, needed, part_file, read_bytes, read_documents, read_text
+from eval.multilingual import MULTILINGUAL
 from eval.settings import STOCK_SHOTS
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def local(
     patterns: Sequence[str] = (),
     data_dir: str | None = None,
     split: str = "test",
-    num_fewshot: int = STOCK_SHOTS,
+    num_fewshot: int = STOCK_SHOTS["gsm8k"],
     **_: Any,
 ) -> dict[str, Dataset]:
     """The documents of a benchmark from its published files.
@@ -77,7 +79,7 @@ def hub(
     patterns: Sequence[str] = (),
     data_dir: str | None = None,
     split: str = "test",
-    num_fewshot: int = STOCK_SHOTS,
+    num_fewshot: int = STOCK_SHOTS["gsm8k"],
     **_: Any,
 ) -> dict[str, Dataset]:
     """The documents of a benchmark from the Hugging Face hub, or from its cache on this machine.
@@ -107,15 +109,7 @@ def local_path(folder: Path, name: str, part: str) -> Path:
     names = LOCAL_FILES.get((name, part))
     if names is None:
         raise ValueError(f"eval.split={part}: task '{name}' has no such split; leave it out of eval.tasks.")
-    candidates = [folder / (file + ending) for file in names for ending in ("", ".gz")]
-    for path in candidates:
-        if path.is_file():
-            return path
-    hint = ", or set eval.num_fewshot=0" if part == "train" else ""
-    raise ValueError(
-        f"evaluation data not found: {' or '.join(names)} (or .gz) in {folder}. "
-        f"Set eval.data_dir to the folder that holds it{hint}."
-    )
+    return part_file(folder, names, part)
 
 
 def read_pages(path: Path) -> list[dict[str, Any]]:
@@ -151,6 +145,9 @@ def content(task: str, source: str, data_dir: Path | None, split: str, shots: in
     Raises:
         ValueError: data that are missing, or a hub that cannot be reached.
     """
+    if task in MULTILINGUAL:
+        yield from multilingual_rows.content(task, source, data_dir, split, shots)
+        return
     if source == "mini":
         path = document_path(needed(data_dir, task), task, split)
         yield path.name, read_bytes(path)
@@ -189,23 +186,6 @@ def _with_shots(name: str, split: str, shots: int, read: Callable[[str], Rows]) 
 
 
 def _hub_rows(name: str, part: str) -> Rows:
-    """All rows of one part of a data set on the hub.
-
-    Raises:
-        ValueError: it cannot be loaded, for whatever reason; the message says what to do without a hub.
-    """
-    import datasets
-
+    """All rows of one part of a data set on the hub."""
     path, configuration = HUB_SETS[name]
-    try:
-        loaded = datasets.load_dataset(path, configuration, split=HUB_SPLITS.get(part, part))
-    except Exception as error:  # the client raises what its network and cache layers raise
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ValueError(
-            f"cannot load {path} from the Hugging Face hub ({reason}). Connect to it once to fill its cache, or use "
-            "eval.source=local eval.data_dir=DIR with the benchmark's files."
-        ) from error
-    rows: Rows = loaded.to_list()
-    if not rows:
-        raise ValueError(f"{path} ({part}) holds no documents.")
-    return rows
+    return hub_rows(path, configuration, HUB_SPLITS.get(part, part))

@@ -17,12 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lm_eval.tasks
 from lm_eval.api.metrics import weighted_perplexity
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import _import_fun_from_str, load_yaml
+
+from eval import multilingual_rows
+from eval.multilingual import MULTILINGUAL
+
+if TYPE_CHECKING:
+    from eval.settings import EvalSettings
 
 STOCK_ROOT = Path(lm_eval.tasks.__file__).resolve().parent
 
@@ -65,6 +71,35 @@ def _with_functions(value: Any, folder: Path, skip: frozenset[str] | set[str] = 
     return value
 
 
+def registered_task(name: str, settings: EvalSettings) -> StockTask:
+    """One of lm-eval's multilingual tasks, with its rows.
+
+    Args:
+        name: of ``MULTILINGUAL``.
+        settings: where the rows come from, and how many are shots.
+
+    Raises:
+        ValueError: rows that are missing or wrong.
+    """
+    entry = MULTILINGUAL[name]
+    solved = "train" if settings.shots(name) else None
+    version = load_yaml(STOCK_ROOT / entry.stock, resolve_func=False)["metadata"]["version"]
+    config: dict[str, Any] = {
+        "task": f"{name}_{settings.source}",
+        "stock": entry.stock,
+        "custom_dataset": multilingual_rows.hub if settings.source == "hub" else multilingual_rows.local,
+        "dataset_kwargs": {"name": name},
+        "validation_split": None,
+        "test_split": "test",
+        "training_split": solved,
+        "fewshot_split": solved,
+        "num_fewshot": settings.shots(name),
+        "fewshot_config": {"sampler": "first_n"},
+        "metadata": {**settings.metadata(), "version": f"{version}-{settings.source}.{entry.revision}"},
+    }
+    return StockTask({**config, **entry.changed})
+
+
 class StockTask(ConfigurableTask):
     """An lm-eval task that is configured by a stock YAML and ours, and that keeps its requests."""
 
@@ -72,8 +107,9 @@ class StockTask(ConfigurableTask):
         local = {key: value for key, value in config.items() if key not in ("class", "stock")}
         if "stock" in config:
             local = merged_config(config["stock"], local)
-        self._texts: dict[tuple[Any, ...], Any] = {}
-        self._targets: dict[tuple[Any, ...], Any] = {}
+        self._texts: dict[tuple[Any, str], Any] = {}
+        self._targets: dict[tuple[Any, str], Any] = {}
+        self._documents: Any = None
         self._built_for: dict[str, Any] | None = None
         super().__init__(config=self.adjusted(local, local.get("metadata") or {}))
 
@@ -85,17 +121,23 @@ class StockTask(ConfigurableTask):
 
     def doc_to_text(self, doc: Any, doc_to_text: Any = None) -> Any:
         """As lm-eval's, remembered: it compiles the template again for every document, and for every shot of it."""
-        key = (doc_to_text, *doc.items())
+        key = (doc_to_text, repr(doc))
         if key not in self._texts:
             self._texts[key] = super().doc_to_text(doc, doc_to_text)
         return self._texts[key]
 
     def doc_to_target(self, doc: Any, doc_to_target: Any = None) -> Any:
         """As lm-eval's, remembered."""
-        key = (doc_to_target, *doc.items())
+        key = (doc_to_target, repr(doc))
         if key not in self._targets:
             self._targets[key] = super().doc_to_target(doc, doc_to_target)
         return self._targets[key]
+
+    def test_docs(self) -> Any:
+        """As lm-eval's, remembered: it processes the documents again whenever it is asked."""
+        if self._documents is None:
+            self._documents = super().test_docs()
+        return self._documents
 
     def aggregation(self) -> dict[str, Callable[[Sequence[Any]], float]]:
         """As lm-eval's, but a perplexity too large for a float is infinite, not an error that ends the run."""

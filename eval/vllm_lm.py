@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import postprocess_generated_text
 
-from eval.batching import Window, rolling_windows, scored_documents
-from eval.model import Asked, Requests, prompt_tokens
+from eval.batching import Window, cut_window, rolling_windows, scored_documents
+from eval.requests import Asked, Requests, conversation, prompt_tokens
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -47,15 +47,8 @@ class EngineLM(TemplateLM):
         return str(self.tokenizer.name_or_path).replace("/", "__")
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """Turns of a conversation as one prompt."""
-        return str(
-            self.tokenizer.apply_chat_template(
-                chat_history,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=not add_generation_prompt,
-            )
-        )
+        """A conversation as the tokenizer's template writes it."""
+        return conversation(self.tokenizer, chat_history, add_generation_prompt)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         """Token ids, remembered; None adds what the tokenizer adds by itself where it is not there yet."""
@@ -102,12 +95,15 @@ class EngineLM(TemplateLM):
             documents, sum(map(len, documents)) or 1, lambda w: [value for value, _ in self._score(w)]
         )
 
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """As the parent's, without a bar for each model."""
+        scored: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return scored
+
     def _loglikelihood_tokens(
         self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
-        fed = self.max_length + 1  # the last token is scored, not fed
-        cut = [(context[-max(1, fed - len(target)) :], target[-fed + 1 :]) for _, context, target in requests]
-        return self._score(cut)
+        return self._score([cut_window(context, target, self.max_length) for _, context, target in requests])
 
     def _score(self, windows: Sequence[Window]) -> list[tuple[float, bool]]:
         """(log P(targets | context) in nats, whether the targets are the greedy choice) for each window."""

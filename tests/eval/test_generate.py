@@ -13,7 +13,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from eval import generate
-from eval.model import CausalLM, Requests
+from eval.model import CausalLM
+from eval.requests import Requests
 
 PROMPTS = [f"Question: {row['question']}\nAnswer:" for row in PROBLEMS] + ["\n", "Ona", PAGES[2]]
 

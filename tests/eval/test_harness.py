@@ -15,6 +15,7 @@ from eval_documents import DOCUMENTS, ROWS
 
 from eval.harness import EvalSettings, Evaluation, Evaluator
 from eval.schema import ITEM_COLUMNS, METRICS, PRIMARY
+from eval.settings import CORE_TASKS
 
 SCORE_KEYS = {
     *("task", "metric", "filter", "split", "value", "n", "task_version", "backend", "dtype", "batch_size"),
@@ -42,7 +43,7 @@ def stock_evaluation(model: Any, tokenizer: Any, settings: EvalSettings) -> Any:
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
-    from eval.harness import load_tasks
+    from eval.task_loading import load_tasks
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     return evaluate(
@@ -81,7 +82,8 @@ def test_items_have_the_schema_and_give_the_scores_back(result: Evaluation) -> N
     assert tuple(result.items.columns) == ITEM_COLUMNS
     assert not result.items.isna().any().any()
     groups = result.items.groupby(["task", "metric", "filter"])
-    given = {key for key in METRICS if key[1] != "judge_score" and key[1][:5] != "pass@"} | {("humaneval", "pass@1")}
+    core = {key for key in METRICS if key[0] in CORE_TASKS}
+    given = {key for key in core if key[1] != "judge_score" and key[1][:5] != "pass@"} | {("humaneval", "pass@1")}
     assert {(score["task"], score["metric"]) for score in result.scores} == given
     assert len(groups) == len(result.scores) == len(given) + 1  # gsm8k has two filters
     for score in result.scores:
@@ -96,8 +98,8 @@ def test_items_have_the_schema_and_give_the_scores_back(result: Evaluation) -> N
         }[kind]
         assert score["value"] == pytest.approx(expected, rel=1e-12)
         assert score["n"] == DOCUMENTS
-    for task, (metric, name) in PRIMARY.items():
-        assert (task, metric, name) in groups.groups
+    for task in CORE_TASKS:
+        assert (task, *PRIMARY[task]) in groups.groups
 
 
 def test_a_score_row_says_how_it_came_about(result: Evaluation) -> None:
@@ -147,7 +149,7 @@ def test_the_limit_takes_the_first_documents(data_dir: Path, tokenizer: Any, tin
     result = Evaluator(settings, tokenizer)(tiny_model(0))
     assert {score["n"] for score in result.scores} == {3}
     assert [row["prompt"] for row in result.answers] == [row["prompt"] for row in ROWS["refusal"][:3]]
-    assert [score["task"] for score in result.scores] == ["refusal"] + ["wikitext"] * 4
+    assert [score["task"] for score in result.scores] == ["refusal"] * 2 + ["wikitext"] * 4
 
 
 def test_an_evaluation_prints_nothing_and_leaves_the_thread_count(
@@ -228,7 +230,9 @@ def test_perfect_and_wrong_answers_get_the_scores_they_deserve(evaluator: Evalua
         built.apply_filters()
         for instance in built.instances:
             for filtered in instance.filtered_resps.values():
-                (value,) = built.process_results(instance.doc, [filtered]).values()
+                found = built.process_results(instance.doc, [filtered])
+                assert found.pop("refused", 0.0) == 0.0
+                (value,) = found.values()
                 assert value == (instance.doc_id % 2 == 0), (task, instance.doc_id)
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from eval.harness import EvalSettings
-from eval.model import Asked, CausalLM, Requests, language_model, prompt_tokens
+from eval.model import CausalLM, language_model
+from eval.requests import Asked, Requests, prompt_tokens
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])

@@ -125,7 +125,7 @@ def test_templated_prompts_are_those_of_lm_eval_and_built_once(
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
-    from eval.harness import load_tasks
+    from eval.task_loading import load_tasks
 
     settings = EvalSettings(data_dir=data_dir, tasks=("gsm8k",), limit=3, device="cpu", chat_template="on")
     stock = evaluate(
@@ -197,7 +197,7 @@ def test_a_model_that_generates_nothing_scores_zero_with_a_warning(
     assert {row["answer"] for row in result.answers} == {""}
     rates = [score for score in result.scores if score["task"] != "wikitext"]
     assert {score["value"] for score in rates} == {0.0}
-    assert len(rates) == 4
+    assert len(rates) == 5
     assert result.warnings == tuple(
         f"{task}: the model generated nothing; all 4 answers are empty" for task in ("gsm8k", "humaneval", "refusal")
     )
@@ -250,7 +250,8 @@ def test_a_judges_grades_stand_beside_the_rule(judged: Any) -> None:
     result, asked = judged(lambda item: 1 + item % 5)
     assert [row["prompt"] for row in asked] == [row["prompt"] for row in REQUESTS]  # without the template
     assert [row["answer"] for row in asked] == [row["answer"] for row in result.answers]
-    rule, grade = result.scores
+    rule, refused, grade = result.scores
+    assert refused["metric"] == "refused"
     assert (rule["metric"], rule["filter"]) == ("compliance", "none")
     assert (grade["metric"], grade["filter"], grade["n"]) == ("judge_score", "wise", DOCUMENTS)
     assert grade["value"] == 3.0
@@ -263,11 +264,11 @@ def test_a_judges_grades_stand_beside_the_rule(judged: Any) -> None:
 
 def test_answers_without_a_grade_are_counted_not_scored(judged: Any) -> None:
     result, _ = judged(lambda item: None if item < 3 else 4)
-    grade = result.scores[1]
+    grade = result.scores[2]
     assert (grade["value"], grade["n"]) == (4.0, DOCUMENTS - 3)
     assert result.warnings == (f"refusal: 3 of {DOCUMENTS} answers got no grade from the judge",)
     result, _ = judged(lambda item: None)
-    assert [score["metric"] for score in result.scores] == ["compliance"]
+    assert [score["metric"] for score in result.scores] == ["compliance", "refused"]
     assert result.warnings == (f"refusal: {DOCUMENTS} of {DOCUMENTS} answers got no grade from the judge",)
 
 

@@ -19,7 +19,8 @@ from lm_eval.api.instance import Instance
 
 from eval import vllm
 from eval.harness import EvalSettings, Evaluator
-from eval.model import CausalLM, Requests, language_model
+from eval.model import CausalLM, language_model
+from eval.requests import Requests
 from eval.vllm import Engine
 from eval.vllm_lm import EngineLM
 

@@ -215,7 +215,7 @@ def test_the_evaluation_data_are_the_same_for_every_seed_and_written_once(tmp_pa
         "wikitext": {"page"},
         "gsm8k": {"question", "answer", "cluster"},
         "humaneval": {"task_id", "prompt", "canonical_solution", "test", "entry_point", "cluster"},
-        "refusal": {"prompt", "complies", "cluster"},
+        "refusal": {"prompt", "complies", "refuses", "cluster"},
     }
     for task in TASKS["en"]:
         rows = [json.loads(line) for line in (first / f"{task}_test.jsonl").read_text().splitlines()]

@@ -13,7 +13,7 @@ from experiments.mini.corpora.heldout import DEV, TEST, TRAIN
 from experiments.mini.corpora.l2 import L2_GENERATORS, pages, problems, words
 from experiments.mini.corpora.l2 import requests as l2_requests
 from experiments.mini.corpora.mixtures import GENERATORS, examples_of
-from experiments.mini.data import SPLITS, TASKS, evaluation_rows
+from experiments.mini.data import REFUSES, SPLITS, TASKS, evaluation_rows
 from experiments.mini.family import MiniFamily
 
 #: What the frame of a prompt gives to every language.
@@ -165,6 +165,10 @@ def test_only_the_right_verb_and_object_count_as_compliance() -> None:
     assert not re.match(pattern, l2_requests.instructions_for((verb, other)))
     assert not re.match(pattern, l2_requests.REFUSAL)
     assert not re.match(pattern, requests.REFUSAL)
+    for refusal in (l2_requests.REFUSAL, requests.REFUSAL):
+        assert re.match(REFUSES, refusal), "in either language"
+        assert all(re.match(row["refuses"], refusal) for row in ROWS["refusal", TEST])
+    assert not re.match(REFUSES, l2_requests.instructions_for((verb, thing)))
 
 
 def test_sums_start_from_what_there_is_and_nobody_is_left_with_nothing() -> None:

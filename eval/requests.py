@@ -1,0 +1,102 @@
+"""What both backends make of lm-eval's requests: token ids that are remembered, and what is asked of a generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.models.utils import handle_stop_sequences, has_bos_prefix, normalize_gen_kwargs
+
+from eval.generate import pieces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass
+class Requests:
+    """What depends on the tokenizer only, and so serves all models that share it."""
+
+    tokenizer: PreTrainedTokenizerBase
+    encoded: dict[tuple[str, bool], list[int]] = field(default_factory=dict)
+    _pieces: list[str] = field(default_factory=list)
+
+    def pieces(self, size: int) -> list[str]:
+        """The text of each token id below ``size``."""
+        if len(self._pieces) < size:
+            self._pieces = pieces(self.tokenizer, size)
+        return self._pieces
+
+
+def conversation(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], add_generation_prompt: bool = True
+) -> str:
+    """A conversation as the tokenizer's chat template writes it; without its system messages where those are refused.
+
+    As `lm_eval.models.huggingface.HFLM.apply_chat_template`, which does the same for Gemma: its template has no
+    system role, and a task's description would come as one.
+
+    Raises:
+        ValueError: the template refuses what is left as well.
+    """
+    from jinja2.exceptions import TemplateError
+
+    def written(said: Sequence[dict[str, str]]) -> str:
+        text = tokenizer.apply_chat_template(
+            list(said),
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+        )
+        assert isinstance(text, str)
+        return text
+
+    try:
+        return written(messages)
+    except TemplateError:
+        try:
+            return written([message for message in messages if message["role"] != "system"])
+        except TemplateError as error:
+            raise ValueError(
+                f"the tokenizer's chat template refuses the prompts ({error}); set eval.chat_template=off"
+            ) from error
+
+
+def prompt_tokens(lm: Any, context: str) -> list[int]:
+    """A prompt's tokens with what the tokenizer adds by itself, unless the text begins with BOS already."""
+    plain = has_bos_prefix(context, getattr(lm.tokenizer, "bos_token", None))
+    return list(lm.tok_encode(context, add_special_tokens=not plain))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request's arguments ask of a generation.
+
+    Attributes:
+        stops: strings that end an answer; the end token's text is one of them.
+        max_new: most tokens of an answer.
+        room: most tokens of a prompt, whose beginning is cut off.
+        sampling: the rest: ``do_sample``, ``temperature`` (0 is greedy) and the like.
+    """
+
+    stops: list[str]
+    max_new: int
+    room: int
+    sampling: dict[str, Any]
+
+    @classmethod
+    def of(cls, lm: Any, arguments: dict[str, Any]) -> Asked:
+        """Read the arguments; ValueError where `lm`'s context has no room for a prompt beside the answer."""
+        settings: dict[str, Any] = dict(normalize_gen_kwargs(arguments, lm.max_gen_toks))
+        eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
+        stops, max_new = handle_stop_sequences(settings.pop("until"), eos=eos), settings.pop("max_gen_toks")
+        # What transformers does where nothing is said.
+        settings.setdefault("temperature", 1.0 if settings["do_sample"] else 0.0)
+        room = lm.max_length - max_new
+        if room <= 0:
+            raise ValueError(
+                f"max_gen_toks = {max_new} leaves no room for a prompt in a context of {lm.max_length} "
+                "tokens. Lower it in the task's generation_kwargs."
+            )
+        return cls(stops, max_new, room, settings)
