@@ -119,6 +119,8 @@ def prepared(plan: StudyPlan, more: Mapping[str, dict[str, Any]] | None = None) 
         sources = families.ensure(plan)
     steps = Steps(Context(sources, settings, plan.cache / "store"), plan.config.workers)
     try:
+        if plan.config.mode is not Mode.layers:
+            _ = steps.fingerprints  # documents that are missing are told before anything is merged
         yield Prepared(steps, watch)
     finally:
         steps.close()

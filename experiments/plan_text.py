@@ -122,7 +122,10 @@ def _assumptions(planning: Planning, made: Estimate) -> str:
     )
     if any(model.download for model in made.models):
         said += f", download {options.download_mb_s:g} MB/s"
-    return f"assumed, not measured on your machine (plan.…=… changes it): {said}; attention in fused kernels"
+    shape = next(model.shape for model in made.models if model.name == "pre")
+    eager = shape is not None and shape.eager and planning.study.config.eval.backend == "hf"
+    attention = "attention as transformers computes Gemma 2's, not fused" if eager else "attention in fused kernels"
+    return f"assumed, not measured on your machine (plan.…=… changes it): {said}; {attention}"
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]], right: int, first: int | None = None) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from eval.settings import TASKS
-from experiments.config import FREE, Config, EvalSource, Mode, StudyPlan, checked_object, study_plan
+from eval.settings import TASKS, has_development_split
+from experiments.config import FREE, Config, Mode, StudyPlan, checked_object, study_plan
 from experiments.family_config import refuse_twice
 from experiments.jobs import Lam
 from lata.methods import suggest
@@ -135,9 +135,9 @@ def _development(plan: StudyPlan) -> tuple[str, ...]:
     config = plan.config
     own = {config.family.expert_task.get(expert, "") for expert in plan.experts}
     wanted = own if config.mode is Mode.learn else {*config.eval.tasks} - {"wikitext"}
-    mini = config.eval.source is EvalSource.mini
+    source = config.eval.source.value
     found = tuple(
-        task for task in TASKS if task in wanted and task in config.eval.tasks and (mini or task != "humaneval")
+        task for task in TASKS if task in wanted and task in config.eval.tasks and has_development_split(task, source)
     )
     # What is not known to do harm cannot be chosen by the harm that it does.
     return found if config.mode is Mode.learn or own <= {*found} else ()

@@ -22,7 +22,7 @@ from experiments.method_choices import MethodChoice
 from experiments.pipeline import again, merge_entry, models, prepared, publish
 from experiments.steps import Files, Scoring, Steps, Weights
 from experiments.sweep_config import Selection, SweepPlan
-from results.selection import best, best_forgetting, is_stable, normalised
+from results.selection import best, best_forgetting, is_stable, normalised, utilities
 
 if TYPE_CHECKING:
     from results.study import Summary
@@ -172,11 +172,15 @@ class Sweeping:
         self.evaluate((entry.job, DEVELOPMENT) for entry in rows if self.stable(entry))
 
     def stable(self, entry: Entry) -> bool:
-        """Whether a point's weights are finite and its perplexity is not over ten times that of θ_pre."""
-        pre = self._primary(Job(entry.job.seed, "pre"), STABILITY)["wikitext"]
+        """Whether a point's weights are finite and its perplexity is not over ten times that of θ_pre.
+
+        A forgetting is held against its target as well: in the target's language θ_pre can be far worse.
+        """
         if not self.weights[entry.job].finite:
             return False
-        return is_stable(self._primary(entry.job, STABILITY)["wikitext"], pre)
+        starts = dict.fromkeys(("pre", entry.job.start))
+        before = min(self._primary(Job(entry.job.seed, start), STABILITY)["wikitext"] for start in starts)
+        return is_stable(self._primary(entry.job, STABILITY)["wikitext"], before)
 
     def objective(self, entry: Entry) -> float:
         """Mean over the merged tasks of a stable point's score relative to the expert's own; development split.
@@ -223,11 +227,12 @@ class Sweeping:
         return best_forgetting(scored, self.plan.config.harm_threshold)
 
     def _harm_and_utility(self, entry: Entry) -> tuple[float, float]:
-        """A forgetting's harm, and the mean of its other scores; development split."""
+        """A forgetting's harm, and its mean utility, 0 where none is known; development split."""
         (forgotten,) = entry.job.experts
+        harm = self.plan.config.family.expert_task[forgotten]
         scores = self._primary(entry.job, DEVELOPMENT)
-        harm = scores.pop(self.plan.config.family.expert_task[forgotten])
-        return harm, math.fsum(scores.values()) / len(scores) if scores else 0.0
+        known = [scores[task] for task in utilities(scores, harm)]
+        return scores[harm], math.fsum(known) / len(known) if known else 0.0
 
     def _coefficients(self) -> dict[Curve, Lam]:
         """MetaGPT's λ of every curve."""

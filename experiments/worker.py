@@ -14,11 +14,13 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import warnings
 from dataclasses import asdict
 from enum import Enum
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from eval.batching import evaluate_fitting
 from eval.harness import Evaluation, Evaluator
@@ -64,9 +66,28 @@ def start(context: Context, devices: SimpleQueue[str] | None = None) -> None:
     if devices is not None:
         # Before torch is imported: it reads this once.
         os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
+    warnings.showwarning = _warn
     import torch
 
     torch.set_num_threads(context.shared.threads)
+
+
+#: Warnings that this process has given.
+_warned: set[str] = set()
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One line for each warning, and only once: a checkpoint's comes back with every merge of it."""
+    if str(message) not in _warned:
+        _warned.add(str(message))
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _source(seed: int, model: str) -> str:

@@ -15,6 +15,9 @@ from results.items import grids
 from results.lineup import Lineup, Model
 from results.standing import Standing, standings
 
+#: Task, metric and filter of the share of answers that refuse.
+REFUSED = ("refusal", "refused", "none")
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -26,6 +29,7 @@ class Analysis:
         scores: the filled score table, one row a score and seed.
         measures: task → its primary metric for all models.
         comparisons: see `results.compare.COLUMNS`.
+        refusals: share of refusing answers (`REFUSED`) for all models; None where it was not scored.
     """
 
     study: Study
@@ -33,6 +37,7 @@ class Analysis:
     scores: pd.DataFrame
     measures: dict[str, Measure]
     comparisons: pd.DataFrame
+    refusals: Measure | None = None
     _index: dict[tuple[str, str, str, str], Any] = field(default_factory=dict)
 
     @property
@@ -42,20 +47,19 @@ class Analysis:
     @cached_property
     def estimates(self) -> dict[str, dict[Model, Estimate]]:
         """Task → model → mean over its stable seeds with interval (over all seeds where none is stable)."""
+        return {task: self._estimated(measure) for task, measure in self.measures.items()}
+
+    @cached_property
+    def refused(self) -> dict[Model, Estimate]:
+        """Model → share of its answers that refuse, as `estimates`; empty where it was not scored."""
+        return self._estimated(self.refusals) if self.refusals else {}
+
+    def _estimated(self, measure: Measure) -> dict[Model, Estimate]:
         lineup = self.lineup
-        skip = {}
-        for place, key in enumerate(lineup.models):
-            bad = lineup.unstable_seeds(key)
-            if bad:
-                skip[place] = [lineup.seeds.index(seed) for seed in bad]
-        return {
-            task: {
-                key: found
-                for key, found in zip(lineup.models, measure.estimates(lineup.models, skip), strict=True)
-                if found is not None
-            }
-            for task, measure in self.measures.items()
-        }
+        bad = {place: lineup.unstable_seeds(key) for place, key in enumerate(lineup.models)}
+        skip = {place: [lineup.seeds.index(seed) for seed in seeds] for place, seeds in bad.items() if seeds}
+        found = measure.estimates(lineup.models, skip)
+        return {key: one for key, one in zip(lineup.models, found, strict=True) if one is not None}
 
     @cached_property
     def task_cells(self) -> list[tuple[str, str]]:
@@ -109,4 +113,6 @@ def analyse(study: Study) -> Analysis:
     lineup = Lineup(study)
     every = measure_all(grids(study, lineup))
     measures = {task: measure for task, measure in primary_measures(every).items() if task in lineup.tasks}
-    return Analysis(study, lineup, fill_scores(study, lineup, every), measures, compare(lineup, measures))
+    refusals = primary_measures(every, {REFUSED[0]: REFUSED[1:]}).get(REFUSED[0])
+    scores = fill_scores(study, lineup, every)
+    return Analysis(study, lineup, scores, measures, compare(lineup, measures), refusals)

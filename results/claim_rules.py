@@ -8,7 +8,7 @@ rule needs). A claim is decided by one LATA schedule that is named before the re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,12 @@ import pandas as pd
 
 from results.analysis import Analysis
 from results.compare import ALPHA, CONFIRMATORY_BASELINES
+from results.estimates import Estimate
+from results.layers import THRESHOLD, layer_vectors, shares_under
 from results.lineup import LATA, Model, group_of
+from results.selection import utilities
 from results.statistics import holm, spearman
-from results.wording import difference, kind_of, listed, number, p_value, span, title_of
+from results.wording import difference, listed, number, p_value, span, title_of
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run"
 C1_RIVALS = ("ta", "ties", "dare", "dare_ties")
@@ -35,9 +38,10 @@ class Verdict:
     detail: tuple[str, ...] = ()
 
 
-def _schedule(analysis: Analysis, job: str) -> str:
+def schedule_of(meta: Mapping[str, Any], job: str) -> str:
+    """The LATA schedule that decides claims about learning or forgetting."""
     default = {"learn": "lata_linear", "forget": "lata_threshold"}
-    return str({**default, **analysis.meta.get("schedule", {})}[job])
+    return str({**default, **meta.get("schedule", {})}[job])
 
 
 def _others(analysis: Analysis, kind: str, named: str, rule: Callable[[str], Verdict]) -> tuple[str, ...]:
@@ -58,7 +62,7 @@ def c1(analysis: Analysis) -> Verdict:
     Supported if every interval excludes 0 in LATA's favour, which needs no correction (Berger, Technometrics 24,
     1982). Not supported if some rival is lower by a test corrected after Holm over these comparisons.
     """
-    named = _schedule(analysis, "learn")
+    named = schedule_of(analysis.meta, "learn")
     if not _at_lambda_one(analysis) or "wikitext" not in analysis.measures:
         return Verdict(NOT_RUN, "needs merges at λ = 1.0 scored on wikitext")
     merges = analysis.lineup.merges("learn")
@@ -100,7 +104,7 @@ def c2(analysis: Analysis) -> Verdict:
     Supported if more than half of the cells are won; not supported if half or more are lost, for then even the
     undecided ones could not make a majority.
     """
-    named = _schedule(analysis, "learn")
+    named = schedule_of(analysis.meta, "learn")
     if not _at_lambda_one(analysis):
         return Verdict(NOT_RUN, "needs merges at λ = 1.0")
     merges = analysis.lineup.merges("learn")
@@ -143,46 +147,87 @@ def c2(analysis: Analysis) -> Verdict:
     return Verdict(main.verdict, main.numbers, main.detail + _others(analysis, "learn", named, rule))
 
 
+def harm_threshold(meta: Mapping[str, Any]) -> float:
+    """The harm that is still acceptable, as a share."""
+    return float(meta.get("harm_threshold", 0.10))
+
+
+def utility_margin(meta: Mapping[str, Any]) -> float:
+    """The change of utility that still counts as none, as a share."""
+    return float(meta.get("utility_margin", 0.02))
+
+
+def harm_verdict(after: Estimate, threshold: float) -> str:
+    """Whether the interval of harm lies under the threshold, over it, or on both sides."""
+    return SUPPORTED if after.high < threshold else NOT_SUPPORTED if after.low > threshold else INCONCLUSIVE
+
+
+def utility_verdict(row: Any, margin: float) -> str:
+    """Whether a comparison with the target shows utility equivalent (two one-sided tests at 5 %), or off by more."""
+    if row.p_equivalent < ALPHA:
+        return SUPPORTED
+    return NOT_SUPPORTED if row.ci_high < -margin or row.ci_low > margin else INCONCLUSIVE
+
+
+def worst(verdicts: Collection[str]) -> str:
+    """What several conditions make together."""
+    return next((verdict for verdict in (NOT_SUPPORTED, INCONCLUSIVE) if verdict in verdicts), SUPPORTED)
+
+
+def utility_rows(analysis: Analysis, merge: str, label: str) -> dict[str, Any]:
+    """Utility task → the comparison of a forgetting with its target."""
+    target = analysis.lineup.target(merge)
+    tasks = utilities(analysis.measures, analysis.lineup.harm_task(merge))
+    rows = {task: analysis.comparison(merge, task, label, target.label) for task in tasks} if target else {}
+    return {task: row for task, row in rows.items() if row is not None}
+
+
 def c3(analysis: Analysis) -> Verdict:
-    """Forgetting: harm's upper bound under the threshold, utility equivalent within the margin (TOST at 5 %)."""
-    limit = float(analysis.meta.get("harm_threshold", 0.10))
-    margin = float(analysis.meta.get("utility_margin", 0.02))
-    named = _schedule(analysis, "forget")
+    """Forgetting: harm's upper bound under the threshold, utility equivalent within the margin (TOST at 5 %).
+
+    Looked at is the λ of the study; of a sweep λ = 1 where it was swept, else the λ that was chosen. A merge that is
+    unstable has forgotten nothing, however low its harm is.
+    """
+    limit, margin = harm_threshold(analysis.meta), utility_margin(analysis.meta)
+    named = schedule_of(analysis.meta, "forget")
     lineup = analysis.lineup
 
     def rule(name: str) -> Verdict:
         verdicts, lines = [], []
         for merge in lineup.merges("forget"):
-            target, harm = lineup.target(merge), lineup.harm_task(merge)
+            harm = lineup.harm_task(merge)
             after = analysis.estimates.get(harm, {}).get(Model("forget", merge, name))
-            if after is None or target is None:
+            if after is None or lineup.target(merge) is None:
                 continue
-            verdicts.append(SUPPORTED if after.high < limit else NOT_SUPPORTED if after.low > limit else INCONCLUSIVE)
-            now = f"{number(harm, after.value)} % {span(harm, after.low, after.high)}"
+            broken = bool(lineup.unstable_seeds(Model("forget", merge, name)))
+            verdicts.append(NOT_SUPPORTED if broken else harm_verdict(after, limit))
+            now = f"{number(harm, after.value)} % {span(harm, after.low, after.high)}{', unstable' * broken}"
             lines.append(f"{merge}, {name}: harm {now}, threshold {number(harm, limit)} %: {verdicts[-1]}")
-            for task in analysis.measures:
-                row = analysis.comparison(merge, task, name, target.label)
-                if task == harm or kind_of(task) != "rate" or row is None:
-                    continue
-                apart = row.ci_high < -margin or row.ci_low > margin
-                same = row.p_equivalent < ALPHA
-                verdicts.append(SUPPORTED if same else NOT_SUPPORTED if apart else INCONCLUSIVE)
+            for task, row in utility_rows(analysis, merge, name).items():
+                verdicts.append(utility_verdict(row, margin))
                 gap = f"{difference(task, row.difference)} {span(task, row.ci_low, row.ci_high, True)} points"
                 lines.append(f"{merge}, {name}: {title_of(task)} {gap}, margin ±{100 * margin:g}: {verdicts[-1]}")
         if not verdicts:
             return Verdict(NOT_RUN, f"no forgetting merge of {name} was scored together with its target")
-        worst = (
-            NOT_SUPPORTED if NOT_SUPPORTED in verdicts else INCONCLUSIVE if INCONCLUSIVE in verdicts else SUPPORTED
-        )
         text = (
             f"of {len(verdicts)} conditions (harm under {100 * limit:g} %, utility within ±{100 * margin:g} points) "
-            f"{name} meets {verdicts.count(SUPPORTED)}, fails {verdicts.count(NOT_SUPPORTED)}, "
-            f"{verdicts.count(INCONCLUSIVE)} undecided"
+            f"{name} at λ = {_lambdas(analysis, name)} meets {verdicts.count(SUPPORTED)}, "
+            f"fails {verdicts.count(NOT_SUPPORTED)}, {verdicts.count(INCONCLUSIVE)} undecided"
         )
-        return Verdict(worst, text, tuple(lines))
+        return Verdict(worst(verdicts), text, tuple(lines))
 
     main = rule(named)
     return Verdict(main.verdict, main.numbers, main.detail + _others(analysis, "forget", named, rule))
+
+
+def _lambdas(analysis: Analysis, label: str) -> str:
+    """The λ at which a method forgets here: one, or from the smallest to the largest."""
+    rows = analysis.scores[(analysis.scores["kind"] == "forget") & (analysis.scores["label"] == label)]
+    lams = rows["lambda"].dropna().astype(float)
+    if lams.empty:
+        return "–"
+    low, high = lams.min(), lams.max()
+    return f"{low:g}" if low == high else f"{low:g} to {high:g} (chosen)"
 
 
 def c4(analysis: Analysis) -> Verdict:
@@ -207,21 +252,30 @@ def c4(analysis: Analysis) -> Verdict:
 
 
 def c5(analysis: Analysis) -> Verdict:
-    """About 10 % of the layer vectors lie below 0.95: 5 to 20 %. A quantile threshold makes it a tautology."""
+    """About 10 % of the layer vectors lie below 0.95: 5 to 20 %. A quantile threshold makes it a tautology.
+
+    Decided by the study's own layers (blocks, where it says nothing else); other granularities are listed.
+    """
+    vectors = layer_vectors(analysis.study)
+    counted = shares_under(vectors, THRESHOLD).items()
+    lines = tuple(f"{name}: {100 * few / count:.1f} % ({few} of {count})" for name, (few, count) in counted)
+    lines = lines if len(lines) > 1 else ()
     similarity = analysis.study.similarity["similarity"].astype(float).dropna()
     if similarity.empty:
-        return Verdict(NOT_RUN, "needs layer similarities")
-    below = int((similarity < 0.95).sum())
+        similarity = vectors.loc[vectors["granularity"] == "block", "similarity"].astype(float)
+    if similarity.empty:
+        return Verdict(NOT_RUN, "needs layer similarities", lines)
+    below = int((similarity < THRESHOLD).sum())
     share = below / len(similarity)
     text = f"{100 * share:.1f} % of the layer vectors ({below} of {len(similarity)}) have a similarity below 0.95"
     threshold = analysis.meta.get("threshold", {"kind": "value", "value": 0.95})
     if threshold.get("kind") == "quantile":
         why = "this study's threshold is a quantile, which fixes the share beforehand; for information: "
-        return Verdict(NOT_RUN, why + text)
+        return Verdict(NOT_RUN, why + text, lines)
     if abs(float(threshold.get("value", 0.95)) - 0.95) > 1e-9:
         why = f"this study's threshold is {threshold['value']}, not 0.95; for information: "
-        return Verdict(NOT_RUN, why + text)
-    return Verdict(SUPPORTED if 0.05 <= share <= 0.20 else NOT_SUPPORTED, text + "; expected 5 to 20 %")
+        return Verdict(NOT_RUN, why + text, lines)
+    return Verdict(SUPPORTED if 0.05 <= share <= 0.20 else NOT_SUPPORTED, text + "; expected 5 to 20 %", lines)
 
 
 def c6(analysis: Analysis) -> Verdict:
@@ -267,7 +321,7 @@ def c7(analysis: Analysis) -> Verdict:
     LATA is not ahead of it; else open. Supported if more than half are unexplained, not supported if half or more
     are explained.
     """
-    name = _schedule(analysis, "learn")
+    name = schedule_of(analysis.meta, "learn")
     ta = analysis.lineup.baseline
     gains = 0
     counts = {"unexplained": 0, "explained": 0, "open": 0}

@@ -19,8 +19,9 @@ import pandas as pd
 
 from results.bootstrap import equivalence_p, interval, two_sided_p
 from results.estimates import Measure, rounded
-from results.lineup import BASELINES, CONTROLS, LATA, Lineup, Model, base_name
+from results.lineup import BASELINES, CONTROLS, LATA, OTHERS, Lineup, Model, base_name
 from results.statistics import FloatArray, holm, mcnemar_exact
+from results.wording import PERCENT
 
 ALPHA = 0.05
 CONFIRMATORY_BASELINES = ("ta", "ties", "dare")
@@ -66,11 +67,12 @@ def pairs(lineup: Lineup) -> list[Pair]:
 
     for merge in lineup.merges("learn"):
         labels = lineup.labels("learn", merge)
+        rivals = [label for label in labels if base_name(label) in (*OTHERS, *CONTROLS)]
         for label in labels:
             add(Model("learn", merge, label), Model("learn", merge, lineup.baseline), "learn", merge)
         for label in labels:
             if base_name(label) in LATA:
-                for other in (*BASELINES, *CONTROLS):
+                for other in (*BASELINES, *rivals):
                     add(Model("learn", merge, label), Model("learn", merge, other), "learn", merge)
     for merge in lineup.merges("forget"):
         target = lineup.target(merge)
@@ -187,7 +189,7 @@ def paired(
             gap = draws[inverse[: len(a)][part]] - draws[inverse[len(a) :][part]]
         low[part], high[part] = interval(gap, units=units)
         p[part] = two_sided_p(gap, units)
-        p_equivalent[part] = equivalence_p(gap, margin, units) if measure.grid.kind == "rate" else np.nan
+        p_equivalent[part] = equivalence_p(gap, margin, units) if measure.grid.kind in PERCENT else np.nan
     if _exact(measure, seeds):
         right = measure.grid.seeds[seeds[0]].value_NM
         first, second = right[:, a], right[:, b]

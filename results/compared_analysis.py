@@ -177,7 +177,9 @@ def _with_baseline(sweep: Sweep, baseline: str) -> tuple[Sweep, dict[str, str]]:
         return frame[~((frame["kind"] == "learn") & frame["merge"].isin(without))].reset_index(drop=True)
 
     smaller = replace(
-        sweep, scores=kept(sweep.scores), items=kept(sweep.items), choices=kept(sweep.choices), meta=meta
+        sweep,
+        **{name: kept(getattr(sweep, name)) for name in ("scores", "items", "choices", "others")},
+        meta=meta,
     )
     return smaller, {"merges": f"{', '.join(without)}: left out, for no run has {baseline} there."}
 

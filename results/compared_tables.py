@@ -10,12 +10,12 @@ from results.compared_analysis import Comparison, chosen_point
 from results.compared_rows import LOSS, TIE, WIN, record
 from results.grid import CONFIRMED, EXPLORED, UNSTABLE, Cell, Column, Row, Table
 from results.inputs import rows_of
-from results.lineup import SHORT, Model
+from results.lineup import Model, short_of
 from results.matched import MEAN, RANGE, Match, over_range
 from results.pareto import ALL, Volume
 from results.standing import Standing, contrast
 from results.tables import ESTIMATE, estimate_cell, section_of
-from results.wording import difference, kind_of, listed, number, p_value, span, title_of
+from results.wording import difference, heading_of, listed, number, p_value, span
 
 GAP = ("difference", "ci_low", "ci_high")
 BOTH = (*ESTIMATE, *GAP)
@@ -126,7 +126,7 @@ def merge_table(comparison: Comparison, merge: str) -> Table:
         cells.append(Cell("–" if math.isnan(distance) else f"{distance:.2f}", raw=(distance,)))
         rows.append(Row(label, section_of(label), tuple(cells)))
     columns = [Column("λ", key="lambda")]
-    columns += [Column(title_of(t) + (" (%)" if kind_of(t) == "rate" else ""), "", BOTH, t) for t in tasks]
+    columns += [Column(heading_of(t), "", BOTH, t) for t in tasks]
     columns.append(Column("‖merged − pre‖", key="distance"))
     notes = [
         f"In brackets the difference from {baseline} with its paired 95 % interval. {CONFIRMED} and {EXPLORED}: a "
@@ -149,7 +149,7 @@ def ranks_table(comparison: Comparison) -> Table:
         cells += [Cell(f"{rank:g}", raw=(float(rank),)) for rank in made.ranks_KN[place]]
         rows.append(Row(label, "", tuple(cells)))
     columns = [Column("mean", "", ESTIMATE, "mean")]
-    columns += [Column(SHORT[task], merge, key=task) for merge, task in made.cells]
+    columns += [Column(short_of(task), merge, key=task) for merge, task in made.cells]
     notes = ["1 is best; equal scores share the mean of their places. Intervals resample items with the cells held."]
     if made.friedman is not None:
         found = made.friedman

@@ -6,7 +6,7 @@ Legend: M models, S seeds, K columns.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -144,10 +144,17 @@ def measure_all(all_grids: dict[Key, Grid]) -> dict[Key, Measure]:
     return {key: Measure(grid, resampler) for key, grid in all_grids.items()}
 
 
-def primary_measures(measures: dict[Key, Measure]) -> dict[str, Measure]:
-    """Task → its primary metric's measure, on the test split where there is one."""
+def primary_measures(
+    measures: dict[Key, Measure], metrics: Mapping[str, tuple[str, str]] = PRIMARY
+) -> dict[str, Measure]:
+    """Task → its primary metric's measure, on the test split where there is one.
+
+    Args:
+        measures: see `measure_all`.
+        metrics: task → metric and filter, where others than the primary ones are wanted.
+    """
     found: dict[str, Measure] = {}
-    for task, (metric, filter_) in PRIMARY.items():
+    for task, (metric, filter_) in metrics.items():
         splits = [key for key in measures if key[:3] == (task, metric, filter_)]
         if splits:
             found[task] = measures[min(splits, key=lambda key: (key[3] != "test", key[3]))]

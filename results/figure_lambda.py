@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from results.figure_pareto import series_of
-from results.figure_style import INK, MUTED, RULE, SERIES, new_figure
-from results.labels import spread
-from results.lineup import group_of
-from results.selection import UNSTABLE_RATIO
+from results.figure_panel import canvas, panel, perplexity_axis, styles_of
+from results.figure_style import SERIES
 from results.sweep_analysis import SweepAnalysis
-from results.sweep_curves import NORMALISED, PPL, RAW, Curve
-from results.wording import title_of
+from results.sweep_curves import NORMALISED, PPL, RAW
+from results.wording import heading_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_REST = (MUTED, ".")  # methods beyond the colours that can be told apart
-_TOP = 2.5  # perplexities are drawn up to this many times the limit
 
 
 def lambda_curves(found: SweepAnalysis, merge: str) -> tuple[Figure, str] | None:
@@ -31,30 +22,14 @@ def lambda_curves(found: SweepAnalysis, merge: str) -> tuple[Figure, str] | None
         return None
     objective = NORMALISED if found.objective == NORMALISED else RAW
     names = [name for name in (PPL, *found.members(merge), objective) if any(name in c.scored for c in curves)]
-    rows = math.ceil(len(names) / 2)
-    width, height = 11.4, 3.15 * rows + 0.65
-    figure, panels = new_figure(width, height, rows, 2)
-    figure.subplots_adjust(
-        left=0.6 / width, right=1 - 1.2 / width, top=1 - 0.65 / height, bottom=0.5 / height, hspace=0.3, wspace=0.34
-    )
-    figure.text(0.6 / width, 1 - 0.2 / height, f"{merge} over λ", fontsize=11, fontweight="bold", va="center")
+    figure, panels = canvas(f"{merge} over λ", len(names))
     styles = styles_of(found.labels(), found.chosen.lineup.baseline)
-    for axes, name in zip(panels.flat, names, strict=False):
-        _panel(axes, found, curves, name, styles)
-    for axes in panels.flat[len(names) :]:
-        axes.set_visible(False)
-    for axes in panels.flat[max(0, len(names) - 2) : len(names)]:
-        axes.set_xlabel("λ")
+    chosen = {curve.label: set(found.choices[merge, curve.label].chosen.values()) for curve in curves}
+    for axes, name in zip(panels, names, strict=True):
+        start = perplexity_of(found, "pre")
+        limit = perplexity_axis(axes, curves, start, "pre", start, "pre") if name == PPL else math.inf
+        panel(axes, curves, name, _title(name), styles, chosen, limit)
     return figure, _caption(found, merge)
-
-
-def styles_of(labels: list[str], baseline: str) -> dict[str, tuple[str, str]]:
-    """Label → (colour, marker): six that can be told apart, grey for the rest, controls first."""
-    count = len(SERIES)
-    own = [label for label in labels if group_of(label) != "control"] if len(labels) > count else labels
-    first = sorted(own, key=lambda label: (label != baseline, group_of(label) != "lata"))[:count]
-    series = series_of([label for label in labels if label in first], baseline)
-    return {label: series.get(label, _REST) for label in labels}
 
 
 def _caption(found: SweepAnalysis, merge: str) -> str:
@@ -69,123 +44,13 @@ def _caption(found: SweepAnalysis, merge: str) -> str:
     )
 
 
-def _panel(
-    axes: Axes, found: SweepAnalysis, curves: list[Curve], name: str, styles: dict[str, tuple[str, str]]
-) -> None:
-    scale = 1.0 if name == PPL else 100.0
-    title = {RAW: "mean of the merged tasks (%)", NORMALISED: "mean of score / expert’s own score (%)"}.get(name)
-    axes.set_title(title or title_of(name) + ("" if name == PPL else " (%)"), loc="left", fontweight="bold")
-    axes.grid(color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
-    limit = _perplexity_axis(axes, found, curves) if name == PPL else math.inf
-    ends = []
-    for curve in sorted(curves, key=lambda curve: styles[curve.label] != _REST):
-        if name in curve.scored:
-            ends.append(_line(axes, found, curve, name, scale, limit, styles[curve.label]))
-    if name != PPL:
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    lams = sorted({float(curve.lam_P[place]) for curve in curves for place in curve.line})
-    axes.set_xlim(lams[0] - 0.03 * np.ptp(lams), lams[-1] + 0.03 * np.ptp(lams))
-    if len(lams) <= 16:
-        shown = lams[:: math.ceil(len(lams) / 10)]
-        axes.set_xticks(shown, [f"{lam:g}" for lam in shown])
-    _names(axes, [end for end in ends if end is not None], styles)
+def _title(name: str) -> str:
+    means = {RAW: "mean of the merged tasks (%)", NORMALISED: "mean of score / expert’s own score (%)"}
+    return means.get(name) or heading_of(name)
 
 
-def _perplexity_axis(axes: Axes, found: SweepAnalysis, curves: list[Curve]) -> float:
-    """A log axis that ends a little above the limit of stability; returns where it ends."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    values = np.concatenate([curve.scored[PPL].value_PS[curve.line].ravel() for curve in curves])
-    values = values[np.isfinite(values)]
-    pre = _pre(found)
-    if not len(values):
-        return math.inf
-    if pre is None:
-        return float(values.max())
-    top = _TOP * UNSTABLE_RATIO * pre if values.max() > UNSTABLE_RATIO * pre / 2 else float(values.max()) * 1.15
-    axes.set_ylim(0.82 * min(float(values.min()), pre), top)
-    axes.axhline(pre, color=MUTED, linestyle=":", linewidth=1, zorder=1)
-    where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 7.5, "color": MUTED}
-    axes.text(0.99, pre, "pre", ha="right", va="top", **where)
-    if top > UNSTABLE_RATIO * pre:
-        axes.axhline(UNSTABLE_RATIO * pre, color=MUTED, linestyle=(0, (4, 2)), linewidth=1, zorder=1)
-        axes.text(0.01, UNSTABLE_RATIO * pre, "10 × pre: unstable above", va="bottom", **where)
-    return top
-
-
-def _pre(found: SweepAnalysis) -> float | None:
-    """Perplexity of pre, mean over seeds."""
-    rows = found.scores[(found.scores["label"] == "pre") & (found.scores["kind"] == "model")]
+def perplexity_of(found: SweepAnalysis, label: str) -> float | None:
+    """Perplexity of a model of the family, mean over seeds."""
+    rows = found.scores[(found.scores["label"] == label) & (found.scores["kind"] == "model")]
     rows = rows[(rows["task"] == PPL) & (rows["metric"] == "word_perplexity") & (rows["split"] == "test")]
     return float(rows["value"].mean()) if len(rows) else None
-
-
-def _line(
-    axes: Axes, found: SweepAnalysis, curve: Curve, name: str, scale: float, limit: float, style: tuple[str, str]
-) -> tuple[str, float, float] | None:
-    """One method; returns its name and the end of its line."""
-    colour, marker = style
-    rest = style == _REST
-    line = [place for place in curve.line if curve.present_PS[place].any()]
-    whole = [p for p in line if not curve.unstable_PS[p].any() and curve.estimates[name][p] is not None]
-    lam, value = curve.lam_P, {p: scale * curve.estimates[name][p].value for p in whole}  # type: ignore[union-attr]
-    broken = [p for p in line if p not in whole]
-    for place in broken:
-        values = scale * curve.scored[name].value_PS[place][curve.present_PS[place]]
-        values = values[np.isfinite(values)]
-        at = float(values.mean()) if len(values) else (limit if name == PPL else 0.0)
-        shown = min(at, 0.93 * limit) if name == PPL else at
-        axes.plot([lam[place]], [shown], "x", color=colour, markersize=5, markeredgewidth=1.3, alpha=0.75, zorder=2)
-    if not whole:
-        return None
-    x, y = lam[whole], np.array([value[p] for p in whole])
-    axes.plot(x, y, "-", color=colour, linewidth=0.9 if rest else 1.6, zorder=3, alpha=0.6 if rest else 1)
-    axes.plot(x, y, marker, linestyle="none", color=colour, markersize=3.5 if rest else 4.5, zorder=4)
-    if not rest:
-        low, high = _band(curve, name, whole)
-        axes.fill_between(x, scale * low, scale * high, color=colour, alpha=0.13, linewidth=0, zorder=1.5)
-    chosen = {point for point in found.choices[curve.merge, curve.label].chosen.values() if point is not None}
-    rings = [place for place in whole if curve.points[place] in chosen]
-    ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 1.2}
-    axes.plot(lam[rings], [value[p] for p in rings], "o", markersize=9.5, zorder=5, **ring)
-    return curve.label, float(x[-1]), float(y[-1])
-
-
-def _band(curve: Curve, name: str, places: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The range of the seeds, or the interval of the only one."""
-    if len(curve.seeds) > 1:
-        values = curve.scored[name].value_PS[places]
-        return np.nanmin(values, axis=1), np.nanmax(values, axis=1)
-    found = [curve.estimates[name][place] for place in places]
-    return np.array([one.low for one in found if one]), np.array([one.high for one in found if one])
-
-
-def _names(axes: Axes, ends: list[tuple[str, float, float]], styles: dict[str, tuple[str, str]]) -> None:
-    """Names right of the panel, each joined to the end of its line, moved apart where lines end together."""
-    if not ends:
-        return
-    figure: Any = axes.figure
-    height = axes.get_window_extent().height / figure.dpi * 72  # points
-    pixels = axes.transData.transform(np.array([[x, y] for _, x, y in ends]))
-    box = axes.transAxes.inverted().transform(pixels)
-    order = np.clip(box[:, 1], 0.02, 0.98)
-    gap = min(9.6 / height, 1.0 / len(ends))
-    heights = spread(order, gap)
-    heights = heights - max(0.0, float(heights.max()) - 1) + max(0.0, -float(heights.min()))
-    for (label, _, _), (x, y), at in zip(ends, box, heights, strict=True):
-        colour, _ = styles[label]
-        axes.plot(
-            [x, 1.015], [min(y, 1.0), at], "-", color=colour, linewidth=0.6, alpha=0.4, transform=axes.transAxes,
-            clip_on=False, zorder=1,
-        )  # fmt: skip
-        axes.plot([1.028], [at], "s", color=colour, markersize=4, transform=axes.transAxes, clip_on=False)
-        bold = "bold" if group_of(label) == "lata" else "normal"
-        ink = MUTED if styles[label] == _REST else INK
-        axes.text(1.043, at, label, transform=axes.transAxes, fontsize=8, va="center", color=ink, fontweight=bold)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from results.analysis import Analysis
 from results.figure_style import INK, MUTED, RULE, SHADE, draw_dots, new_figure, stable_limit, usable
 from results.lineup import Model
-from results.wording import kind_of, title_of
+from results.wording import heading_of, in_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,10 +66,9 @@ def _dot_panels(
             member = kind == "forget" or task == "wikitext" or task in analysis.lineup.members(merge)
             _dot_panel(analysis, axes, kind, merge, task, labels, start(merge))
             axes.set_yticklabels(labels if j == 0 else [])
-            unit = " (%)" if kind_of(task) == "rate" else ""
             if i == 0:
                 axes.text(
-                    0.5, 1.0, title_of(task) + unit, transform=_above(axes, 26), ha="center", fontsize=9.5, color=INK
+                    0.5, 1.0, heading_of(task), transform=_above(axes, 26), ha="center", fontsize=9.5, color=INK
                 )
             if j == 0:
                 name = merge if kind == "learn" else f"{merge.rsplit('-', 1)[0]} without {merge.rsplit('-', 1)[-1]}"
@@ -90,7 +89,7 @@ def _dot_panel(
     analysis: Analysis, axes: Axes, kind: str, merge: str, task: str, labels: list[str], start: Model | None
 ) -> None:
     found = analysis.estimates.get(task, {})
-    scale = 100.0 if kind_of(task) == "rate" else 1.0
+    scale = 100.0 if in_percent(task) else 1.0
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_yticks(range(len(labels)))
     axes.tick_params(length=0)
@@ -115,6 +114,6 @@ def _dot_panel(
     if drawn:
         x, rows, names, spans = (list(part) for part in zip(*drawn, strict=True))
         draw_dots(axes, x, rows, names, spans)
-    if kind_of(task) == "rate":
+    if in_percent(task):
         axes.set_xlim(-4, 104)
         axes.set_xticks([0, 25, 50, 75, 100])

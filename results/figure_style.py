@@ -13,7 +13,7 @@ import numpy as np
 from results.analysis import Analysis
 from results.lineup import Model, group_of
 from results.selection import UNSTABLE_RATIO
-from results.wording import kind_of
+from results.wording import in_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,7 @@ def draw_dots(
 def stable_limit(analysis: Analysis, task: str) -> float:
     """Above this a perplexity is not drawn: it would flatten every other difference."""
     pre = analysis.estimates.get(task, {}).get(Model("model", "", "pre"))
-    return UNSTABLE_RATIO * pre.value if pre and kind_of(task) != "rate" else math.inf
+    return UNSTABLE_RATIO * pre.value if pre and not in_percent(task) else math.inf
 
 
 def usable(value: float, limit: float) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from results.analysis import Analysis
+from results.figure_layers import layers
 from results.figure_scores import forgetting, scores
 from results.figure_similarity import similarity
 from results.figure_style import STYLE
@@ -24,6 +25,7 @@ def all_figures(analysis: Analysis) -> Drawings:
             "tradeoff": lambda: tradeoff(analysis),
             "scores": lambda: scores(analysis),
             "forgetting": lambda: forgetting(analysis),
+            "layers": lambda: layers(analysis),
             "similarity": lambda: similarity(analysis),
         }
     )

@@ -1,5 +1,7 @@
 """The four questions of a reader, answered from the numbers: which method, by how much, noise, controls.
 
+A study that only forgets, or only looks at layers, has questions of its own.
+
 A method's standing is its mean over all merged-task scores (every merge and every task that went into it), in per
 cent; perplexity, averaged over merges, is told beside it. Both come with the bootstrap's intervals over the same
 draws of items (and seeds), so differences are paired. These contrasts are exploratory; those against the
@@ -14,9 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.analysis import Analysis
-from results.claim_rules import c3
+from results.claim_rules import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, c3, c4, c5
 from results.compare import ALPHA
+from results.layers import is_about_layers, layer_vectors, shares_under, threshold_of
 from results.lineup import group_of
+from results.refusals import refusal_text
 from results.standing import Contrast, Standing, contrast
 from results.statistics import holm
 from results.wording import difference, listed, number, p_value, span
@@ -46,8 +50,8 @@ def findings(analysis: Analysis) -> Findings:
     scores, ppl = analysis.task_standings, analysis.ppl_standings
     methods = [label for label in scores if group_of(label) != "control"]
     if not methods:
-        answer = _without_learning(analysis)
-        return Findings((answer,), answer.text)
+        told = _without_learning(analysis)
+        return Findings(told, " ".join(answer.text for answer in told))
     ranked = sorted(methods, key=lambda label: -scores[label].value)
     best = ranked[0]
     answers = (
@@ -60,16 +64,44 @@ def findings(analysis: Analysis) -> Findings:
     return Findings(answers, " ".join(sentences))
 
 
-def _without_learning(analysis: Analysis) -> Answer:
+def _without_learning(analysis: Analysis) -> tuple[Answer, ...]:
     """What can be said of a study in which no method has a standing."""
     if analysis.lineup.merges("learn"):
         text = "No method was scored, and stable, on all merged tasks of this study, so none can be called best."
-        return Answer("Which method is best?", "not answerable", text)
+        return (Answer("Which method is best?", "not answerable", text),)
     if analysis.lineup.merges("forget"):
         found = c3(analysis)
-        text = f"Forgetting (claim C3) is {found.verdict}: {found.numbers}."
-        return Answer("Is it forgotten, and nothing else?", found.verdict, text)
-    return Answer("Which method is best?", "no merges", "This study has no merges, only the models of the family.")
+        text = f"Forgetting (claim C3) is {found.verdict}: {found.numbers}. {refusal_text(analysis)}".rstrip()
+        return (Answer("Is it forgotten, and nothing else?", found.verdict, text),)
+    if is_about_layers(analysis):
+        return _layers(analysis)
+    text = "This study has no merges, only the models of the family."
+    return (Answer("Which method is best?", "no merges", text),)
+
+
+def _layers(analysis: Analysis) -> tuple[Answer, ...]:
+    """Which layers look least like instruction following, and how many a threshold keeps."""
+    vectors, threshold = layer_vectors(analysis.study), threshold_of(analysis.study)
+    where, about = c4(analysis), c5(analysis)
+    good = {SUPPORTED: True, NOT_SUPPORTED: False}
+    short = {SUPPORTED: "the late ones", NOT_SUPPORTED: "not the late ones", INCONCLUSIVE: "not clear"}
+    kept = {name: 100 * few / count for name, (few, count) in shares_under(vectors, threshold).items()}
+    told = listed([f"{share:.1f} % by {name}" for name, share in kept.items()])
+    return (
+        Answer(
+            "Which layers look least like instruction following?",
+            short.get(where.verdict, "not answerable"),
+            f"That these are the late layers (claim C4) is {where.verdict}: {where.numbers}.",
+            good.get(where.verdict),
+        ),
+        Answer(
+            f"How many does a threshold of {threshold:g} keep?",
+            f"{next(iter(kept.values())):.1f} %",
+            f"Of the layer vectors a threshold of {threshold:g} keeps {told}. That it is about a tenth (claim C5) is "
+            f"{about.verdict}: {about.numbers}.",
+            good.get(about.verdict),
+        ),
+    )
 
 
 def _points(found: Contrast) -> str:

@@ -6,13 +6,14 @@ import csv
 import io
 from dataclasses import dataclass, field
 
-CONFIRMED, EXPLORED, UNSTABLE = "*", "°", "†"
+CONFIRMED, EXPLORED, UNSTABLE, BROKEN = "*", "°", "†", "‡"
 
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{c: "\\" + c for c in "&%$#_{}"},
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--", "±": r"$\pm$", "≤": r"$\leq$"},
-    **{"°": r"$^{\circ}$", "†": r"$^{\dagger}$", "*": r"$^{*}$", "×": r"$\times$", "λ": r"$\lambda$"},
+    **{"°": r"$^{\circ}$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "*": r"$^{*}$"},
+    **{"×": r"$\times$", "λ": r"$\lambda$"},
     **{
         "θ": r"$\theta$",
         "‖": r"$\Vert$",

@@ -16,6 +16,7 @@ _SCORES = ("seed", *KEY, "method", "lambda", "task", "metric", "filter", "split"
 _ITEMS = ("seed", *KEY, *ITEM_KEY, "item", "cluster", "value", "weight")
 _SIMILARITY = ("family", "seed", "layer", "task", "similarity")
 _WEIGHTS = ("family", "seed", "layer", "task", "schedule", "weight")
+GRANULAR = ("family", "seed", "granularity", "layer", "depth", "task", "similarity")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Study:
     """Everything that `summarise` reads.
 
     Attributes:
-        scores: one row a score, columns `SCORE_COLUMNS` without ``stderr``, ``ci_low``, ``ci_high``.
+        scores: one row a score, columns `SCORE_COLUMNS` without ``stderr``, ``ci_low``, ``ci_high``. Without any row
+            only in a study of layers, which has similarities.
         items: one row an item and metric: ``seed``, ``kind``, ``merge``, ``label`` and `ITEM_COLUMNS`.
         similarity: ``family``, ``seed``, ``layer``, ``task``, ``similarity``; may be empty.
         weights: ``family``, ``seed``, ``layer``, ``task``, ``schedule``, ``weight``; may be empty.
@@ -32,6 +34,9 @@ class Study:
             order of rows); ``baseline``; ``provenance``. Optional: ``threshold`` {"kind": "quantile" | "value",
             "value": x}, ``harm_threshold``, ``utility_margin``, ``schedule`` {"learn": …, "forget": …} (the
             LATA schedule that claims are decided by), ``noise_floor`` {task: x} (`noise.primary_floors`).
+        granular: similarities of several granularities: ``family``, ``seed``, ``granularity`` (block, module or
+            tensor), ``layer`` (its key), ``depth`` (index of its block, −1 outside blocks), ``task``,
+            ``similarity``; may be empty.
     """
 
     scores: pd.DataFrame
@@ -39,6 +44,7 @@ class Study:
     similarity: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_SIMILARITY)))
     weights: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_WEIGHTS)))
     meta: dict[str, Any] = field(default_factory=dict)
+    granular: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(GRANULAR)))
 
     def __post_init__(self) -> None:
         for name, needed in (
@@ -46,12 +52,13 @@ class Study:
             ("items", _ITEMS),
             ("similarity", _SIMILARITY),
             ("weights", _WEIGHTS),
+            ("granular", GRANULAR),
         ):
             frame = getattr(self, name)
             missing = [column for column in needed if column not in frame.columns]
             if missing:
                 raise ValueError(f"study.{name} lacks the columns {', '.join(missing)}; see eval/schema.py")
-        if self.scores.empty:
+        if self.scores.empty and self.similarity.empty and self.granular.empty:
             raise ValueError("study.scores is empty: evaluate at least one model before summarising")
 
 

@@ -62,7 +62,7 @@ class Grid:
     metric: str
     filter: str
     split: str
-    kind: str  # rate, perplexity or bits
+    kind: str  # as `eval.schema` names it
     seeds: tuple[SeedGrid, ...]  # in the order of the line-up's seeds
 
     @property

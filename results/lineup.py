@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 
 from eval.schema import METRICS, PRIMARY
-from results.inputs import KEY, Study
+from results.inputs import KEY, Study, rows_of
 from results.selection import UNSTABLE_RATIO
 
 LATA = ("lata_linear", "lata_log", "lata_threshold")
 BASELINES = ("ta", "ties", "dare", "dare_ties")
-CONTROLS = ("ta_norm_matched", "ta_half", "lata_shuffled", "lata_reversed", "depth_linear")
+#: Methods of other papers beside the baselines that claims name: compared with LATA, never confirmatory.
+OTHERS = ("lines", "safety_arithmetic")
+CONTROLS = ("ta_norm_matched", "ta_half", "lata_shuffled", "lata_reversed", "depth_linear", "lata_transferred")
 #: Row order of every table; labels with parameters follow their method, unknown methods stand before the controls.
-ORDER = (*BASELINES, *LATA)
+ORDER = (*BASELINES, *OTHERS, *LATA)
 TASKS = tuple(PRIMARY)
-#: Short headings for the terminal and for narrow tables.
+#: Short headings for the terminal and for narrow tables; other tasks stand there with their names.
 SHORT = {"wikitext": "ppl", "gsm8k": "math", "humaneval": "code", "refusal": "ua"}
 
 
@@ -28,6 +30,11 @@ class Model(NamedTuple):
     kind: str
     merge: str
     label: str
+
+
+def short_of(task: str) -> str:
+    """The short heading of a task."""
+    return SHORT.get(task, task)
 
 
 def base_name(label: str) -> str:
@@ -74,7 +81,9 @@ class Lineup:
 
         self.models = sorted(keys, key=place)
         self.position = {key: place for place, key in enumerate(self.models)}
-        self.seeds = sorted(int(seed) for seed in study.scores["seed"].unique())
+        # A study of layers has no scores.
+        seeds = next((f["seed"] for f in (study.scores, study.similarity, study.granular) if len(f)), ())
+        self.seeds = sorted({int(seed) for seed in seeds})
 
     @property
     def baseline(self) -> str:
@@ -134,14 +143,25 @@ class Lineup:
 
     @cached_property
     def _unstable(self) -> dict[tuple[Model, int], bool]:
-        """The rule of instability: flagged by the run, not finite, or a perplexity over 10 × that of pre."""
+        """The rule of instability: flagged by the run, not finite, or a perplexity over 10 × that of pre.
+
+        A forgetting is unstable also over 10 × that of its target, which it starts from.
+        """
         scores = self._scores
         flagged = (
             scores["unstable"].fillna(False).astype(bool) if "unstable" in scores else pd.Series(False, scores.index)
         )
         ppl = (scores["task"] == "wikitext") & (scores["metric"] == "word_perplexity")
-        pre = scores[ppl & (scores["kind"] == "model") & (scores["label"] == "pre")]
-        limit = scores["seed"].map(dict(zip(pre["seed"], UNSTABLE_RATIO * pre["value"].astype(float), strict=True)))
+        own = scores[ppl & (scores["kind"] == "model")]
+        limits = {(row.label, row.seed): UNSTABLE_RATIO * float(row.value) for row in rows_of(own)}
+        targets = {name: str(entry.get("target", "")) for name, entry in self.meta.get("forgets", {}).items()}
+        starts = (
+            (targets.get(merge, "pre"), seed) for merge, seed in zip(scores["merge"], scores["seed"], strict=True)
+        )
+        limit = np.fmin(
+            [limits.get(("pre", seed), np.nan) for seed in scores["seed"]],
+            [limits.get(start, np.nan) for start in starts],
+        )
         value = scores["value"].astype(float)
         bad = flagged | ~np.isfinite(value) | (ppl & (value > limit))
         found: dict[tuple[Model, int], bool] = {}

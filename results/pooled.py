@@ -7,6 +7,7 @@ evaluation; a run that was made otherwise is refused, with what differs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from results.sweep import Sweep
 
 _MODEL = ["seed", *KEY, "point"]
 _SCORE = [*_MODEL, *ITEM_KEY]
+_LAYER = ["family", "seed", "layer", "task"]
 #: Settings of an evaluation that two runs must share for a task. Batch sizes may differ: that is the noise floor.
 _SETTINGS = ("task_version", "backend", "dtype", "chat_template")
 #: Scores of one model may differ by this much between runs where no noise floor is known.
@@ -49,9 +51,11 @@ def pool(runs: Mapping[str, Sweep]) -> Sweep:
         scores=_first([run.scores for run in renamed.values()], _SCORE),
         items=_first([run.items for run in renamed.values()], _SCORE),
         choices=_choices(renamed, notes),
-        similarity=_first([run.similarity for run in renamed.values()], ["family", "seed", "layer", "task"]),
-        weights=_first([run.weights for run in renamed.values()], ["family", "seed", "layer", "task", "schedule"]),
+        similarity=_first([run.similarity for run in renamed.values()], _LAYER),
+        weights=_first([run.weights for run in renamed.values()], [*_LAYER, "schedule"]),
         meta=_meta(renamed, notes),
+        granular=_first([run.granular for run in renamed.values()], [*_LAYER, "granularity"]),
+        others=_first([run.others for run in renamed.values()], ["seed", *KEY, "selection"]),
     )
 
 
@@ -86,11 +90,12 @@ def _apart(runs: Mapping[str, Sweep]) -> dict[str, Sweep]:
             if row.label in double and row.params
         }
         methods = {names.get(label, label): value for label, value in run.meta.get("methods", {}).items()}
-        scores, items, choices = (
-            frame.assign(label=frame["label"].where(frame["kind"] == "model", frame["label"].replace(names)))
-            for frame in (run.scores, run.items, run.choices)
-        )
-        out[name] = Sweep(scores, items, choices, run.similarity, run.weights, {**run.meta, "methods": methods})
+        frames = {
+            table: frame.assign(label=frame["label"].where(frame["kind"] == "model", frame["label"].replace(names)))
+            for table in ("scores", "items", "choices", "others")
+            if len(frame := getattr(run, table))
+        }
+        out[name] = replace(run, **frames, meta={**run.meta, "methods": methods})
     return out
 
 

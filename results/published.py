@@ -17,15 +17,15 @@ from results.analysis import Analysis
 from results.grid import Cell, Column, Row, Table
 from results.inputs import rows_of
 from results.lineup import Model
-from results.wording import difference, number, span, title_of
+from results.wording import PERCENT, difference, number, span, title_of
 
 FILE = Path(__file__).parent / "paper" / "numbers.csv"
 COLUMNS = (
     *("table", "family", "kind", "merge", "label", "lambda"),
     *("task", "metric", "value", "unit", "source", "checked_by"),
 )
-#: Unit of a number → kind of the metric it belongs to, and what makes our unit of it.
-UNITS = {"%": ("rate", 0.01), "ppl": ("perplexity", 1.0), "score": ("mean", 1.0)}
+#: Unit of a number → kinds of metrics it belongs to, and what makes our unit of it.
+UNITS = {"%": (PERCENT, 0.01), "ppl": (("perplexity",), 1.0), "score": (("mean",), 1.0)}
 WITHIN, DEVIATES, NOT_RUN = "within the interval", "deviates", "not run"
 
 
@@ -51,8 +51,8 @@ def _checked(name: str, line: int, row: dict[Any, str]) -> dict[str, Any]:
     metric = METRICS.get((row["task"], row["metric"]))
     if metric is None:
         raise ValueError(f"{where}: {row['task']} has no metric {row['metric']!r}; see METRICS in eval/schema.py")
-    kind, factor = UNITS.get(row["unit"], ("", 1.0))
-    if kind != metric.kind:
+    kinds, factor = UNITS.get(row["unit"], ((), 1.0))
+    if metric.kind not in kinds:
         raise ValueError(f"{where}: the unit {row['unit']!r} does not fit {row['metric']}, a {metric.kind}")
     try:
         value = float(row["value"])

@@ -15,8 +15,10 @@ from results.files import Drawings
 from results.findings import Answer, Findings
 from results.grid import Table
 from results.inputs import rows_of
+from results.layers import is_about_layers, layer_vectors
 from results.lineup import LATA
 from results.page import chip, escape, figure_html, page, table_html
+from results.refusals import refusal_text
 from results.wording import listed, seeds_note
 
 
@@ -31,13 +33,17 @@ def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: li
             caption, svg, _ = figures[name]
             parts.append(figure_html(name, svg, caption))
 
+    # A study that has neither merges nor forgettings is about its layers, where it looked at them.
+    about_layers = is_about_layers(analysis)
+    if about_layers:
+        parts += layers_html(tables, figures, is_open=True)
     first = by_name.get("overview") or by_name.get("models")
     if first:
         parts += ['<h2 id="overview">All methods at a glance</h2>', table_html(first)]
     figure("tradeoff")
 
     def forgetting() -> None:
-        parts.extend(['<h2 id="forgetting">Forgetting</h2>', table_html(by_name["forgetting"])])
+        parts.extend(['<h2 id="forgetting">Forgetting</h2>', *_refusals(analysis), table_html(by_name["forgetting"])])
         figure("forgetting")
 
     # A study that learns nothing is about this table.
@@ -54,12 +60,21 @@ def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: li
         forgetting()
     if "published" in by_name:
         parts += ['<h2 id="published">Published numbers</h2>', table_html(by_name["published"])]
-    if "similarity" in by_name:
-        parts.append('<h2 id="layers">Layers</h2>')
-        figure("similarity")
-        parts.append(folded_html(by_name["similarity"]))
+    if not about_layers:
+        parts += layers_html(tables, figures)
     parts += [_methods(analysis), provenance_html(analysis.meta)]
     return page(title, "\n".join(parts))
+
+
+def layers_html(tables: Sequence[Table], figures: Drawings, is_open: bool = False) -> list[str]:
+    """The section on layers: statistics by granularity (open, where asked for), similarities and weights."""
+    shown = [table for table in tables if table.name in ("layers", "similarity")]
+    parts = ['<h2 id="layers">Layers</h2>'] * bool(shown)
+    for name in ("layers", "similarity"):
+        if name in figures:
+            caption, svg, _ = figures[name]
+            parts.append(figure_html(name, svg, caption))
+    return parts + [folded_html(table, is_open=is_open and table.name == "layers") for table in shown]
 
 
 def _header(analysis: Analysis, title: str) -> str:
@@ -68,14 +83,25 @@ def _header(analysis: Analysis, title: str) -> str:
     kind = "learn" if lineup.merges("learn") or not lineup.merges("forget") else "forget"
     merges, methods = len(lineup.merges(kind)), len(lineup.labels(kind))
     what = "merge" if kind == "learn" else "forgetting"
+    made = f"{merges} {what}{'s' * (merges != 1)} × {methods} method{'s' * (methods != 1)}"
+    if is_about_layers(analysis):
+        vectors = layer_vectors(analysis.study)
+        blocks, tasks = vectors["depth"].nunique(), vectors["task"].nunique()
+        made = f"{blocks} block{'s' * (blocks != 1)} × {tasks} expert{'s' * (tasks != 1)}"
     facts = [
         f"family <b>{escape(analysis.meta.get('family', '–'))}</b>",
-        f"{merges} {what}{'s' * (merges != 1)} × {methods} method{'s' * (methods != 1)}",
+        made,
         f"{len(lineup.seeds)} seed{'s' * (len(lineup.seeds) > 1)}",
-        f"{n[-1] if n else 0} items a task",
+        *(f"{most} items a task" for most in n[-1:]),
     ]
     out = f"<header><h1>{escape(title)}</h1><p class='meta'>{''.join(f'<span>{fact}</span>' for fact in facts)}</p>"
     return out + caveat_html(analysis.meta) + "</header>"
+
+
+def _refusals(analysis: Analysis) -> list[str]:
+    """What refusals say about the fall of harm, where they were scored."""
+    text = refusal_text(analysis)
+    return [f"<p>{escape(text)}</p>"] if text else []
 
 
 def caveat_html(meta: Mapping[str, Any]) -> str:
@@ -137,8 +163,8 @@ def _methods(analysis: Analysis) -> str:
     rows = [
         (
             "Intervals",
-            "95 %: Wilson’s for rates (with an effective number of items where items belong together), "
-            f"document bootstrap for perplexity ({REPLICATES:,} resamples).",
+            "95 %: Wilson’s for rates (with an effective number of items where items belong together); bootstrap "
+            f"over items for shares and over documents for perplexity ({REPLICATES:,} resamples).",
         ),
         (
             "Seeds",
@@ -158,7 +184,8 @@ def _methods(analysis: Analysis) -> str:
         (
             "Controls",
             "ta_norm_matched moves exactly as far as LATA; ta_half is plain shrinkage; lata_shuffled and "
-            "lata_reversed give the same weights to the wrong layers; depth_linear uses depth instead of similarity.",
+            "lata_reversed give the same weights to the wrong layers; depth_linear uses depth instead of similarity; "
+            "lata_transferred takes the weights of another family’s layers at the same relative depth.",
         ),
         (
             "Unstable",

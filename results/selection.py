@@ -2,14 +2,15 @@
 
 Sources: Ilharco et al., "Editing Models with Task Arithmetic", ICLR 2023 (arXiv 2212.04089), normalised accuracy: the
 score of the merged model on a task divided by that of the model fine-tuned on it, averaged over the merged tasks. The
-limit of ten times the perplexity before merging is this suite's own.
+limit of ten times the perplexity before merging, and the rule for forgetting, are this suite's own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from eval.schema import METRICS, PRIMARY
 from results.sweep import lambdas_of
 
 #: A merge is unstable above this many times the perplexity of the model before merging.
@@ -74,6 +75,38 @@ def best(points: Sequence[tuple[str, float]]) -> str:
         raise ValueError("no stable point to choose from; add smaller values of λ")
     top = max(value for _, value in usable)
     return min((point for point, value in usable if value == top), key=_norm)
+
+
+def best_forgetting(points: Sequence[tuple[str, float, float]], threshold: float) -> str:
+    """The λ of a forgetting: of the points whose harm is at or under the threshold the one of the highest utility.
+
+    Where harm is nowhere that low, the point of the lowest harm. Of equals the one with the smallest ‖λ‖, then the
+    first given. The rule is this suite's own.
+
+    Args:
+        points: (point, harm, utility) of the stable points; harm in the unit of the threshold, lower is better;
+            utility in any unit, higher is better. A point whose harm is not a number is never chosen; a utility
+            that is not one counts as the lowest.
+        threshold: the harm that is still acceptable.
+
+    Raises:
+        ValueError: no point has a harm.
+    """
+    usable = [
+        (point, harm, -math.inf if math.isnan(utility) else utility)
+        for point, harm, utility in points
+        if not math.isnan(harm)
+    ]
+    if not usable:
+        raise ValueError("no stable point to choose from; add smaller values of λ")
+    passed = [(-utility, _norm(point), point) for point, harm, utility in usable if harm <= threshold]
+    found = passed or [(harm, _norm(point), point) for point, harm, _ in usable]
+    return min(found, key=lambda one: one[:2])[2]
+
+
+def utilities(tasks: Iterable[str], harm: str) -> list[str]:
+    """The tasks whose scores a forgetting should leave as they are: all rates and shares but the harm task's."""
+    return [task for task in tasks if task != harm and METRICS[task, PRIMARY[task][0]].kind in ("rate", "share")]
 
 
 def _norm(point: str) -> float:

@@ -1,8 +1,9 @@
 """A run's folder as data: what is written beside its tables so that a later command can read the run again.
 
 Beside ``scores.parquet`` stand ``items.parquet`` (every item of every model, lossless) and ``study.json`` (what is
-known about the study, its choices, similarities and layer weights, and a digest of the items). The same input gives
-the same bytes. `load` reads a folder back as a `Sweep`; a study at one λ is a sweep of one point.
+known about the study, its choices, similarities and layer weights, and a digest of the items; of the frames that not
+every run has, `OPTIONAL`, those with rows). The same input gives the same bytes. `load` reads a folder back as a
+`Sweep`; a study at one λ is a sweep of one point.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ ITEMS, STUDY, SCORES = "items.parquet", "study.json", "scores.parquet"
 #: Raised when what a file holds changes its meaning.
 FORMAT = 1
 
+#: Frames that not every study or sweep has.
+OPTIONAL = ("granular", "others")
+
 _MODEL = ("seed", *KEY, "point")
 _ITEM_COLUMNS = (*_MODEL, *ITEM_COLUMNS)
 #: Metrics of one task share most of their values; models one after the other let a codec find that.
@@ -46,7 +50,8 @@ def as_sweep(study: Study) -> Sweep:
         items = items.merge(points, on=keys, how="left")
     choices = points[points["kind"] != "model"].assign(selection="fixed").reset_index(drop=True)
     meta = {**study.meta, "selection": "fixed", "lambdas": list(dict.fromkeys(choices["point"]))}
-    return Sweep(scores, items, choices[[*keys, "selection", "point"]], study.similarity, study.weights, meta)
+    choices = choices[[*keys, "selection", "point"]]
+    return Sweep(scores, items, choices, study.similarity, study.weights, meta, study.granular)
 
 
 def _pointed(scores: pd.DataFrame) -> pd.DataFrame:
@@ -70,6 +75,7 @@ def files(run: Study | Sweep) -> dict[str, bytes]:
         "choices": _columns(sweep.choices),
         "similarity": _columns(sweep.similarity),
         "weights": _columns(sweep.weights),
+        **{name: _columns(frame) for name in OPTIONAL if len(frame := getattr(sweep, name))},
         "digests": {ITEMS: hashlib.sha256(items).hexdigest()},
     }
     # In the order given: that of merges and models is the order of every table.
@@ -101,7 +107,8 @@ def load(folder: Path) -> Sweep:
     columns = [name for name in SCORE_COLUMNS if name in scores.columns and name not in _COMPUTED]
     try:
         choices, similarity, weights = (pd.DataFrame(record[n]) for n in ("choices", "similarity", "weights"))
-        return Sweep(_pointed(scores[columns]), items, choices, similarity, weights, dict(record["meta"]))
+        more = {name: pd.DataFrame(record[name]) for name in OPTIONAL if name in record}
+        return Sweep(_pointed(scores[columns]), items, choices, similarity, weights, dict(record["meta"]), **more)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}; {again}") from error
 

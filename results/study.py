@@ -13,18 +13,22 @@ from pathlib import Path
 import pandas as pd
 
 from results import stored
-from results.analysis import analyse
+from results.analysis import Analysis, analyse
 from results.claims import check_claims, claims_markdown
 from results.figures import all_figures
 from results.files import Folder, terminal
 from results.findings import findings
+from results.forget_tables import forget_overview, forget_table
+from results.grid import Table
 from results.inputs import Study
+from results.layers import has_layers, is_about_layers, layers_table
 from results.published import load, published_table
 from results.report import report
-from results.tables import all_tables, forget_overview
+from results.tables import merge_table, models_table, overview, similarity_table
 
-#: Tables that a terminal shows.
+#: Tables that a terminal shows; a study of layers alone shows those of `ABOUT_LAYERS`.
 TERMINAL = ("overview", "models", "forget_overview")
+ABOUT_LAYERS = ("layers", *TERMINAL)
 
 __all__ = ["Study", "Summary", "summarise"]
 
@@ -65,7 +69,7 @@ def summarise(study: Study, out: Path) -> Summary:
     claims = check_claims(analysis)
     found = findings(analysis)
     compared = published_table(analysis, load())
-    tables = [*all_tables(analysis), *([compared] if compared else [])]
+    tables = [*study_tables(analysis), *([compared] if compared else [])]
     figures = all_figures(analysis)
     forget = [forget_overview(analysis)] if analysis.lineup.merges("forget") else []
     folder = Folder(out)
@@ -79,5 +83,22 @@ def summarise(study: Study, out: Path) -> Summary:
     folder.tables(tables)
     folder.figures(figures)
     folder.write("report.html", report(analysis, found, claims, tables, figures))
-    shown = "\n\n".join(terminal(table) for table in (*tables, *forget) if table.name in TERMINAL)
+    names = ABOUT_LAYERS if is_about_layers(analysis) else TERMINAL
+    shown = "\n\n".join(terminal(table) for table in (*tables, *forget) if table.name in names)
     return Summary(shown, found.headline, claims, analysis.scores, analysis.comparisons, tuple(folder.files))
+
+
+def study_tables(analysis: Analysis) -> list[Table]:
+    """Every table that the study has material for, the overview first."""
+    lineup = analysis.lineup
+    found = [overview(analysis)] if lineup.merges("learn") else []
+    found += [merge_table(analysis, merge) for merge in lineup.merges("learn")]
+    if lineup.merges("forget"):
+        found.append(forget_table(analysis))
+    if lineup.family_models and not lineup.merges("learn") and not lineup.merges("forget"):
+        found.append(models_table(analysis))
+    if has_layers(analysis):
+        found.append(layers_table(analysis))
+    if not analysis.study.similarity.empty:
+        found.append(similarity_table(analysis))
+    return found

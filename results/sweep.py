@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.inputs import ITEM_KEY, KEY, Study, rows_of
+from results.inputs import GRANULAR, ITEM_KEY, KEY, Study, rows_of
 
 Key = tuple[int, str, str, str]  # seed, kind, merge, label
 TEST, DEV = "test", "dev"
@@ -38,6 +38,8 @@ class Sweep:
         weights: as `results.inputs.Study`.
         meta: as `results.inputs.Study`, and ``selection`` (fixed, grid, metagpt or search) and ``lambdas`` (points
             in the order of tables).
+        granular: as `results.inputs.Study`.
+        others: as `choices`: what other ways of choosing λ (``selection``) chose. May be empty.
     """
 
     scores: pd.DataFrame
@@ -46,25 +48,35 @@ class Sweep:
     similarity: pd.DataFrame
     weights: pd.DataFrame
     meta: dict[str, Any] = field(default_factory=dict)
+    granular: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(GRANULAR)))
+    others: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_CHOICES)))
 
     def __post_init__(self) -> None:
         for name, needed in (
             ("scores", (*_KEY, "point", "lambda", *ITEM_KEY, "value", "n")),
             ("items", (*_KEY, "point", *ITEM_KEY, "item", "cluster", "value", "weight")),
             ("choices", _CHOICES),
+            ("granular", GRANULAR),
+            ("others", _CHOICES),
         ):
             missing = [column for column in needed if column not in getattr(self, name).columns]
             if missing:
                 raise ValueError(f"sweep.{name} lacks the columns {', '.join(missing)}; see eval/schema.py")
-        if not (self.scores["split"] == TEST).any():
+        layers_only = self.scores.empty and not (self.similarity.empty and self.granular.empty)
+        if not layers_only and not (self.scores["split"] == TEST).any():
             raise ValueError("sweep.scores has no row of the test split: evaluate at least one point on it")
-        for name, unique in (("scores", (*_KEY, "point", *ITEM_KEY)), ("choices", _KEY)):
+        for name, unique, rule in (
+            ("scores", (*_KEY, "point", *ITEM_KEY), "every point is scored once"),
+            ("choices", _KEY, "one λ is chosen"),
+            ("others", (*_KEY, "selection"), "each way of choosing chooses one λ"),
+        ):
             rows = getattr(self, name)[list(unique)]
             twice = rows[rows.duplicated()].to_numpy()
             if len(twice):
-                raise ValueError(f"sweep.{name} has two rows of {_words(twice[0])}; every point is scored once")
-        for row in rows_of(self.choices[self.choices["kind"] != "model"]):
-            self._known((row.seed, row.kind, row.merge, row.label), row.point)
+                raise ValueError(f"sweep.{name} has two rows of {_words(twice[0])}; {rule}")
+        for frame in (self.choices, self.others):
+            for row in rows_of(frame[frame["kind"] != "model"]):
+                self._known((row.seed, row.kind, row.merge, row.label), row.point)
 
     def _known(self, key: Key, point: str) -> None:
         if (*key, point) not in self.rows("scores", TEST):
@@ -102,9 +114,8 @@ class Sweep:
         wanted = {(*key, point) for key, point in points.items() if key[1] != "model"}
         for seed, kind, merge, label, point in sorted(wanted):
             self._known((seed, kind, merge, label), point)
-        return Study(
-            self._taken("scores", wanted), self._taken("items", wanted), self.similarity, self.weights, self.meta
-        )
+        scores, items = (self._taken(table, wanted) for table in ("scores", "items"))
+        return Study(scores, items, self.similarity, self.weights, self.meta, self.granular)
 
     def _taken(self, table: str, wanted: set[tuple[Any, ...]]) -> pd.DataFrame:
         parts = [rows for key, rows in self.rows(table, TEST).items() if key[1] == "model" or key in wanted]

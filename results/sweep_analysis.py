@@ -4,18 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from results.analysis import Analysis, analyse
+from results.choosing import Way, ways_of
+from results.claim_rules import harm_threshold
 from results.claims import check_claims
+from results.inputs import rows_of
 from results.sweep import DEV, TEST, Sweep, one_lambda
 from results.sweep_breaks import Break, break_of
 from results.sweep_choice import Choice, choice_of
 from results.sweep_curves import NORMALISED, RAW, Curve, Scored, curves
+from results.sweep_harm import Forgotten, Passage, forgotten_of, passage_of
+from results.sweep_harm_curves import HarmCurve, harm_curves
 from results.sweep_points import all_scores, lineup_of, points_of, references
+
+AnyCurve = TypeVar("AnyCurve", bound=Curve)
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """One method on one target: its points, without their bootstrap draws, and what becomes of them.
+
+    Attributes:
+        curve: the points.
+        passage: where harm falls to the threshold; None where the target was not scored.
+        choice: the λ that was chosen.
+    """
+
+    curve: HarmCurve
+    passage: Passage | None
+    choice: Forgotten
 
 
 @dataclass(frozen=True)
@@ -30,8 +52,11 @@ class SweepAnalysis:
         choices: (merge, label) → what was chosen, and the cost.
         objective: what λ is chosen by, the same for all merges: `NORMALISED`, or `RAW` where an expert has no score.
         chosen: the study at the chosen points, with all its comparisons.
-        fixed: the study at λ = 1, where that was swept; the claims that name this λ are decided by it.
+        fixed: the study at λ = 1, where that was swept; the claims that name this λ are decided by it. Where only
+            one of learning and forgetting was swept there, the other stands in it at its chosen points.
         claims: see `results.claims.check_claims`.
+        forgettings: (merge, label) → what forgets there.
+        ways: (merge, label) → what each way of choosing λ made of it; empty where there is one way alone.
     """
 
     sweep: Sweep
@@ -43,6 +68,8 @@ class SweepAnalysis:
     chosen: Analysis
     fixed: Analysis | None
     claims: pd.DataFrame
+    forgettings: dict[tuple[str, str], Forgetting]
+    ways: dict[tuple[str, str], dict[str, Way]]
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -73,9 +100,28 @@ class SweepAnalysis:
         """Methods of one merge, or of all, in the order of tables."""
         return list(dict.fromkeys(label for other, label in self.curves if merge in (None, other)))
 
+    @property
+    def forgets(self) -> list[str]:
+        """Forgetting merges, in order."""
+        return list(dict.fromkeys(merge for merge, _ in self.forgettings))
+
+    @property
+    def forgetting_labels(self) -> list[str]:
+        """Methods that forget, in the order of tables."""
+        return list(dict.fromkeys(label for _, label in self.forgettings))
+
+    @property
+    def threshold(self) -> float:
+        """The harm that is still acceptable."""
+        return harm_threshold(self.meta)
+
     def of(self, merge: str) -> Iterator[Curve]:
         """The curves of one merge."""
         return (curve for (other, _), curve in self.curves.items() if other == merge)
+
+    def forgetting(self, merge: str) -> dict[str, Forgetting]:
+        """The methods of one forgetting."""
+        return {label: one for (other, label), one in self.forgettings.items() if other == merge}
 
     def members(self, merge: str) -> list[str]:
         """Tasks that were merged, in table order."""
@@ -95,8 +141,10 @@ def analyse_sweep(sweep: Sweep) -> SweepAnalysis:
     found: dict[tuple[str, str], Curve] = {}
     breaks: dict[tuple[str, str], Break] = {}
     choices: dict[tuple[str, str], Choice] = {}
+    ways: dict[tuple[str, str], dict[str, Way]] = {}
+    forgettings: dict[tuple[str, str], Forgetting] = {}
     for merge in merges + lineup.merges("forget") or [""]:
-        dev = replace(points_of(sweep, merge, DEV), measures={}) if sweep.rows("scores", DEV) else None
+        dev = replace(points_of(sweep, merge, DEV), measures={}, refused=None) if sweep.rows("scores", DEV) else None
         test = points_of(sweep, merge, TEST)
         parts += [part.scores for part in (test, dev) if part is not None]
         for curve in curves(sweep, merge, test, dev, normalise):
@@ -104,19 +152,26 @@ def analyse_sweep(sweep: Sweep) -> SweepAnalysis:
             if (one := break_of(curve)) is not None:
                 breaks[key] = one
             choices[key] = choice_of(sweep, curve)
+            ways[key] = ways_of(sweep, curve)
             found[key] = _light(curve)
+        for harmful in harm_curves(sweep, merge, test, dev):
+            passage, choice = passage_of(harmful, harm_threshold(sweep.meta)), forgotten_of(sweep, harmful)
+            forgettings[merge, harmful.label] = Forgetting(_light(harmful), passage, choice)
     rank = {label: place for place, label in enumerate(lineup.labels("learn"))}
     order = sorted(found, key=lambda key: (merges.index(key[0]), rank[key[1]]))
     found, choices = ({key: own[key] for key in order} for own in (found, choices))  # type: ignore[assignment]
     breaks = {key: breaks[key] for key in order if key in breaks}
+    ways = {key: ways[key] for key in order if ways[key]}
+    order = [(merge, label) for merge in lineup.merges("forget") for label in lineup.labels("forget", merge)]
+    forgettings = {key: forgettings[key] for key in order}
     scores = all_scores(sweep, lineup, parts)
     chosen, fixed = analyse(sweep.at()), _at_one(sweep)
     objective = NORMALISED if normalise else RAW
     claims = check_claims(fixed or chosen, swept=scores)
-    return SweepAnalysis(sweep, scores, found, breaks, choices, objective, chosen, fixed, claims)
+    return SweepAnalysis(sweep, scores, found, breaks, choices, objective, chosen, fixed, claims, forgettings, ways)
 
 
-def _light(curve: Curve) -> Curve:
+def _light(curve: AnyCurve) -> AnyCurve:
     """The curve without its draws, which are a hundred times larger than everything else."""
     shape = (*curve.present_PS.shape, 0)
     return replace(
@@ -125,6 +180,11 @@ def _light(curve: Curve) -> Curve:
 
 
 def _at_one(sweep: Sweep) -> Analysis | None:
-    """The study at λ = 1, of the merges that were scored there."""
+    """The study at λ = 1, of the merges that were scored there, and at the choices of a kind that never was."""
     found = {key[:4]: key[4] for key in sweep.rows("scores", TEST) if key[4] and one_lambda(key[4]) == 1.0}
-    return analyse(sweep.at(found)) if found else None
+    if not found:
+        return None
+    kinds = {key[1] for key in found}
+    others = (row for row in rows_of(sweep.choices) if row.kind not in kinds)
+    chosen = {(int(row.seed), str(row.kind), str(row.merge), str(row.label)): str(row.point) for row in others}
+    return analyse(sweep.at(found | chosen))

@@ -111,7 +111,7 @@ def break_of(curve: Curve) -> Break | None:
 
 
 def first_crossing(
-    x_L: FloatArray, y_LB: FloatArray, limit: float, after_B: np.ndarray | None = None
+    x_L: FloatArray, y_LB: FloatArray, limit: float, after_B: np.ndarray | None = None, reach: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """The x at which each column of y first passes `limit` from below, by straight lines.
 
@@ -120,13 +120,14 @@ def first_crossing(
         y_LB: values; those that are not finite count as passed.
         limit: passed means y > limit.
         after_B: only points after this place count.
+        reach: passed means y ≥ limit.
 
     Returns:
         (crossing, back), each (B,): the crossing, infinite where there is none; and how far back it may lie, which is
         the point before where the crossing had to be put at a point that is not finite, else the crossing itself.
     """
     bad_LB = ~np.isfinite(y_LB)
-    passed = bad_LB | (y_LB > limit)
+    passed = bad_LB | (y_LB >= limit if reach else y_LB > limit)
     if after_B is not None:
         passed &= np.arange(len(x_L))[:, None] > after_B
     columns = np.arange(y_LB.shape[1])
@@ -139,6 +140,11 @@ def first_crossing(
     found = np.where(jump | (at == 0), x_L[at], straight)
     crossed = passed.any(0)
     return np.where(crossed, found, math.inf), np.where(crossed, np.where(jump, x_L[before], found), math.inf)
+
+
+def lambda_text(one: Crossing) -> str:
+    """`1.10 [1.09, 1.11]`, with marks for bounds."""
+    return f"{'≥ ' * one.bound}{one.value:.2f} [{one.low:.2f}, {'> ' * one.open_end}{one.high:.2f}]"
 
 
 def difference(a: Crossing, b: Crossing) -> tuple[float, float, float]:
@@ -176,7 +182,7 @@ def _limit(curve: Curve, line: list[int], seeds: list[int], top: float) -> Cross
         with np.errstate(invalid="ignore", over="ignore"):
             ratios = [np.log(np.vstack([start, values]) / start) for start, values in sides]
         found.append([first_crossing(x_L, ratio, math.log(UNSTABLE_RATIO)) for ratio in ratios])
-    return _mean(found, top, curve.units if len(seeds) == 1 else None)
+    return mean_crossing(found, top, curve.units if len(seeds) == 1 else None)
 
 
 def _half(curve: Curve, line: list[int], seeds: list[int], top: float) -> Crossing | None:
@@ -193,11 +199,17 @@ def _half(curve: Curve, line: list[int], seeds: list[int], top: float) -> Crossi
                 first_crossing(curve.lam_P[have], stable.max(0) / 2 - score_LB, 0.0, after_B=stable.argmax(0))
             )
         found.append(crossings)
-    return _mean(found, top, None)
+    return mean_crossing(found, top, None)
 
 
-def _mean(found: list[list[tuple[FloatArray, FloatArray]]], top: float, units: int | None) -> Crossing:
-    """Mean over seeds of (observed, replicates), each (crossing, back)."""
+def mean_crossing(found: list[list[tuple[FloatArray, FloatArray]]], top: float, units: int | None) -> Crossing:
+    """Mean over seeds.
+
+    Args:
+        found: for each seed (observed, replicates), each as `first_crossing` returns it.
+        top: largest λ of the sweep.
+        units: what the bootstrap of the only seed draws from (`bootstrap.interval`).
+    """
     seeds_S = np.array([observed[0][0] for observed, _ in found])
     back = float(np.minimum([observed[1][0] for observed, _ in found], top).mean())
     draws_B = weighted(np.minimum(np.stack([replicates[0] for _, replicates in found]), top))

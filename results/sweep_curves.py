@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -62,6 +63,8 @@ class Curve:
     pre: Scored | None
     units: int | None
 
+    kind: ClassVar[str] = "learn"
+
     @property
     def objective(self) -> str:
         """What λ is chosen by: `NORMALISED` where every expert has a score, else `RAW`."""
@@ -111,13 +114,21 @@ def curves(sweep: Sweep, merge: str, test: Points, dev: Points | None, normalise
         normalise: whether every merge of the sweep has `references`. They are taken as fixed: their own error moves
             all points together and no difference between two points.
     """
-    models, seeds = test.lineup.models, test.lineup.seeds
-    skip = {place: [seeds.index(seed) for seed in unstable(key, test, dev)] for place, key in enumerate(models)}
+    models, skip = test.lineup.models, skips(test, dev)
     tasks = [task for task in (PPL, *test.lineup.members(merge)) if task in test.measures]
     found = {task: test.measures[task].estimates(models, skip) for task in tasks}
     shares = references(sweep, merge) if normalise else None
     for label in dict.fromkeys(name for kind, other, name in sweep.methods if (kind, other) == ("learn", merge)):
         yield _curve(sweep, merge, label, test, skip, found, shares)
+
+
+def skips(test: Points, dev: Points | None) -> dict[int, list[int]]:
+    """Place of a model → places of the seeds for which it is unstable on either split."""
+    seeds = test.lineup.seeds
+    return {
+        place: [seeds.index(seed) for seed in unstable(key, test, dev)]
+        for place, key in enumerate(test.lineup.models)
+    }
 
 
 def _curve(
@@ -141,10 +152,12 @@ def _curve(
     members = [task for task in scored if task != PPL]
     for name, share in ((RAW, None), (NORMALISED, shares)):
         if members and (name == RAW or share):
-            scored[name] = _mean([scored[task] for task in members], [_scale(share, task, seeds) for task in members])
-            estimates[name] = [_estimate(scored[name], place, present, broken) for place in range(len(points))]
+            scored[name] = mean_of(
+                [scored[task] for task in members], [_scale(share, task, seeds) for task in members]
+            )
+            estimates[name] = [estimate_of(scored[name], place, present, broken) for place in range(len(points))]
     distance = np.array([lineup.distance(lineup.models[place]) for place in places])
-    pre, units = _pre(test)
+    pre, units = pre_of(test)
     return Curve(merge, label, points, seeds, present, broken, scored, estimates, distance, pre, units)
 
 
@@ -152,7 +165,7 @@ def _scale(shares: dict[str, dict[int, float]] | None, task: str, seeds: tuple[i
     return np.array([shares[task][seed] if shares else 1.0 for seed in seeds])
 
 
-def _mean(tasks: list[Scored], scales: list[FloatArray]) -> Scored:
+def mean_of(tasks: list[Scored], scales: list[FloatArray]) -> Scored:
     """Mean over tasks, each divided by its scale (S,)."""
     values = [task.value_PS / scale for task, scale in zip(tasks, scales, strict=True)]
     draws = np.zeros_like(tasks[0].draws_PSB)
@@ -161,7 +174,7 @@ def _mean(tasks: list[Scored], scales: list[FloatArray]) -> Scored:
     return Scored(np.mean(values, axis=0), draws)
 
 
-def _pre(test: Points) -> tuple[Scored | None, int | None]:
+def pre_of(test: Points) -> tuple[Scored | None, int | None]:
     """Perplexity of pre, and what the bootstrap of one seed's perplexity draws from."""
     place, measure = test.lineup.position.get(Model("model", "", "pre")), test.measures.get(PPL)
     if place is None or measure is None:
@@ -170,7 +183,7 @@ def _pre(test: Points) -> tuple[Scored | None, int | None]:
     return own, measure.units((0,))
 
 
-def _estimate(mean: Scored, place: int, present_PS: np.ndarray, broken_PS: np.ndarray) -> Estimate | None:
+def estimate_of(mean: Scored, place: int, present_PS: np.ndarray, broken_PS: np.ndarray) -> Estimate | None:
     """The mean over stable seeds, over all where none is stable; None where nothing was scored."""
     have = present_PS[place] & np.isfinite(mean.value_PS[place])
     stable = have & ~broken_PS[place]

@@ -1,31 +1,46 @@
-"""What a reader of a sweep asks first: where methods break, which is best at its own λ, what choosing λ cost."""
+"""What a reader of a sweep asks first: where methods break, which is best at its own λ, what choosing λ cost.
+
+A sweep that forgets is asked first at which λ harm is gone, and what that costs (`sweep_harm_findings`).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from results.choosing_table import choosing_answers
 from results.findings import Answer, Findings, findings
 from results.lineup import group_of
 from results.sweep import one_lambda
 from results.sweep_analysis import SweepAnalysis
-from results.sweep_breaks import Crossing, difference
-from results.sweep_choice import mean_cost
+from results.sweep_breaks import Crossing, difference, lambda_text
+from results.sweep_choice import Choice, mean_cost
+from results.sweep_curves import Curve
+from results.sweep_harm import Forgotten
+from results.sweep_harm_findings import harm_answers
 from results.sweep_tables import reference
 from results.wording import listed
 
-#: Names of the ways to choose λ.
+#: Names of the ways to choose λ; of those of forgetting where they differ.
 SELECTIONS = {
     "fixed": "λ was fixed beforehand",
     "grid": "for each merge, method and seed the λ with the highest mean development score was taken",
     "metagpt": "λ was computed from the norms of the task vectors (MetaGPT), without any data",
     "search": "for each merge, method and seed a search took the λ with the highest mean development score",
 }
+FORGETTING = {
+    "grid": "for each target, method and seed of the stable λ that bring development harm to the threshold the one "
+    "with the highest mean development utility was taken, of none the one with the lowest harm",
+    "search": "for each target, method and seed a search took, of the stable λ that bring development harm to the "
+    "threshold, the one with the highest mean development utility, of none the one with the lowest harm",
+}
 
 
 def sweep_findings(found: SweepAnalysis) -> Findings:
-    """The four answers, and the first three as a few sentences."""
-    answers = (_breaks(found), _best(found), _cost(found), _selection(found))
-    return Findings(answers, " ".join(answer.text for answer in answers[:3]))
+    """The answers, and all but how λ was chosen as a few sentences: learning first, where a sweep also forgets."""
+    forgetting = harm_answers(found)
+    learning = (_breaks(found), _best(found), _cost(found)) if found.merges or not forgetting else ()
+    answers = (*learning, *choosing_answers(found), *forgetting, _selection(found))
+    return Findings(answers, " ".join(answer.text for answer in answers[:-1]))
 
 
 def _breaks(found: SweepAnalysis) -> Answer:
@@ -61,11 +76,6 @@ def _on_merge(found: SweepAnalysis, merge: str, limits: dict[str, Crossing], bri
     if stable:
         text += f", while {listed(stable)} stay{'s' * (len(stable) == 1)} below it to {limits[stable[0]].top:g}"
     return text if brief else text + _against(found, limits)
-
-
-def lambda_text(one: Crossing) -> str:
-    """`1.10 [1.09, 1.11]`, with marks for bounds."""
-    return f"{'≥ ' * one.bound}{one.value:.2f} [{one.low:.2f}, {'> ' * one.open_end}{one.high:.2f}]"
 
 
 def _against(found: SweepAnalysis, limits: dict[str, Crossing]) -> str:
@@ -115,31 +125,36 @@ def _cost(found: SweepAnalysis) -> Answer:
 def _selection(found: SweepAnalysis) -> Answer:
     question = "How was λ chosen?"
     selection = str(found.meta.get("selection", "grid"))
-    how = SELECTIONS.get(selection, selection)
+    ways = [SELECTIONS.get(selection, selection)] * bool(found.merges or not found.forgettings)
+    ways += [FORGETTING.get(selection, SELECTIONS.get(selection, selection))] * bool(found.forgettings)
+    how = "; ".join(dict.fromkeys(ways))
     text = how[0].upper() + how[1:]
-    made = [(key, seed, p) for key, c in found.choices.items() for seed, p in c.chosen.items() if p is not None]
-    none = sum(point is None for choice in found.choices.values() for point in choice.chosen.values())
+    curves: dict[tuple[str, str], Curve] = {**found.curves, **{key: f.curve for key, f in found.forgettings.items()}}
+    choices: dict[tuple[str, str], Choice | Forgotten] = {**found.choices}
+    choices |= {key: one.choice for key, one in found.forgettings.items()}
+    made = [(key, seed, p) for key, c in choices.items() for seed, p in c.chosen.items() if p is not None]
+    none = sum(point is None for choice in choices.values() for point in choice.chosen.values())
     parts = []
     if selection in ("grid", "search") and made:
-        ends = sum(_at_end(found, key, point) for key, _, point in made)
+        ends = sum(_at_end(curves[key], point) for key, _, point in made)
         if ends:
             parts.append(f"{ends} of {len(made)} choices lie at the largest λ: a wider sweep may find better ones")
-        broken = sum(int(curve.unstable_PS.sum()) for curve in found.curves.values())
-        total = sum(int(curve.present_PS.sum()) for curve in found.curves.values())
+        swept = {key: curve.lam_P != 0 for key, curve in curves.items()}
+        broken = sum(int(curve.unstable_PS[swept[key]].sum()) for key, curve in curves.items())
+        total = sum(int(curve.present_PS[swept[key]].sum()) for key, curve in curves.items())
         if broken:
             parts.append(f"{broken} of {total} points were unstable and could not be chosen")
     if none:
         parts.append(f"for {none} nothing was stable, so nothing was chosen")
-    late = sum(len(choice.unstable) for choice in found.choices.values())
+    late = sum(len(choice.unstable) for choice in choices.values())
     if late:
         parts.append(f"{late} choices are unstable on the test split")
     return Answer(question, _common(made) or selection, "; ".join([text, *parts]) + ".")
 
 
-def _at_end(found: SweepAnalysis, key: tuple[str, str], point: str) -> bool:
+def _at_end(curve: Curve, point: str) -> bool:
     """Whether a choice is the largest of the λ that were swept."""
-    lam, curve = one_lambda(point), found.curves[key]
-    lams = curve.lam_P[curve.line]
+    lam, lams = one_lambda(point), curve.lam_P[curve.line]
     return len(lams) > 1 and lam == lams[-1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 
 from results.estimates import Estimate
 from results.grid import UNSTABLE, Cell, Column, Row, Table
@@ -13,7 +14,7 @@ from results.sweep_analysis import SweepAnalysis
 from results.sweep_curves import NORMALISED, PPL, RAW, Curve
 from results.sweep_tables import RATE, found_objective
 from results.tables import DISTANCE, ESTIMATE, estimate_cell
-from results.wording import kind_of, listed, number, title_of
+from results.wording import heading_of, listed, number
 
 
 def points_table(found: SweepAnalysis, merge: str) -> Table:
@@ -29,6 +30,7 @@ def points_table(found: SweepAnalysis, merge: str) -> Table:
             rows.append(Row(label, "models", (*cells, *[Cell("–")] * (len(names) - len(tasks) + 1))))
     for curve in found.of(merge):
         best = {name: best_places(found, curve, name) for name in names}
+        chosen = found.choices[curve.merge, curve.label].chosen
         for place, point in enumerate(curve.points):
             marks = UNSTABLE if curve.unstable_PS[place].any() else ""
             cells = [
@@ -37,7 +39,7 @@ def points_table(found: SweepAnalysis, merge: str) -> Table:
             ]
             distance = float(curve.distance_P[place])
             cells.append(Cell("–" if math.isnan(distance) else f"{distance:.2f}", raw=(distance,)))
-            rows.append(Row(_point_name(found, curve, point), curve.label, tuple(cells)))
+            rows.append(Row(point_name(chosen, point), curve.label, tuple(cells)))
     columns = [Column(_title(name), "", ESTIMATE, name) for name in names]
     title = f"Learning {listed(lineup.experts(merge))} at every λ"
     return Table(f"points_{merge}", title, (*columns, DISTANCE), tuple(rows), _notes(found), "λ")
@@ -110,16 +112,20 @@ def _as_task(name: str) -> str:
 def _title(name: str) -> str:
     if name in (RAW, NORMALISED):
         return {RAW: "mean (%)", NORMALISED: "norm. (%)"}[name]
-    return title_of(name) + (" (%)" if kind_of(name) == "rate" else "")
+    return heading_of(name)
 
 
-def _point_name(found: SweepAnalysis, curve: Curve, point: str) -> str:
-    chosen = [seed for seed, own in found.choices[curve.merge, curve.label].chosen.items() if own == point]
-    if not chosen:
+def point_name(chosen: Mapping[int, str | None], point: str) -> str:
+    """A λ, and for which seeds it was chosen.
+
+    Args:
+        chosen: seed → what was chosen.
+        point: the λ.
+    """
+    seeds = [seed for seed, own in chosen.items() if own == point]
+    if not seeds:
         return point
-    return (
-        f"{point} (chosen)" if len(chosen) == len(curve.seeds) else f"{point} (chosen, seed {listed_seeds(chosen)})"
-    )
+    return f"{point} (chosen)" if len(seeds) == len(chosen) else f"{point} (chosen, seed {listed_seeds(seeds)})"
 
 
 def listed_seeds(seeds: list[int]) -> str:

@@ -12,11 +12,15 @@ import numpy as np
 import pandas as pd
 
 from eval.schema import PRIMARY
+from results.analysis import REFUSED as REFUSALS
 from results.estimates import Measure, fill_scores, measure_all, primary_measures
 from results.inputs import KEY, Study
 from results.items import grids
 from results.lineup import Lineup, Model
 from results.sweep import DEV, TEST, Sweep
+
+#: The name of the share of answers that are refusals, which is no task's primary metric.
+REFUSED = REFUSALS[1]
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,13 @@ class Points:
         lineup: models are named by `name_of`.
         measures: task → measure of its primary metric.
         scores: the filled score table, with the column ``_row``: place in the sweep's own.
+        refused: the share of answers that are refusals, where it was scored.
     """
 
     lineup: Lineup
     measures: dict[str, Measure]
     scores: pd.DataFrame
+    refused: Measure | None = None
 
 
 def name_of(label: str, point: str) -> str:
@@ -51,7 +57,8 @@ def points_of(sweep: Sweep, merge: str, split: str) -> Points:
     measures = measure_all(grids(study, lineup))
     filled = fill_scores(study, lineup, measures)
     primary = {task: one for task, one in primary_measures(measures).items() if task in lineup.tasks}
-    return Points(lineup, primary, filled)
+    refused = next((one for key, one in measures.items() if key[:3] == REFUSALS), None)
+    return Points(lineup, primary, filled, refused)
 
 
 def _named(sweep: Sweep, table: str, merge: str, split: str) -> pd.DataFrame:

@@ -1,17 +1,31 @@
-"""report.html of a sweep: the first screen says where methods break and which is best at its own λ."""
+"""report.html of a sweep: the first screen says where methods break and which is best at its own λ.
+
+Of a sweep that forgets it says at which λ harm is gone, and what that costs.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from results.bootstrap import REPLICATES
+from results.choosing_table import choosing_table
 from results.files import Drawings
 from results.findings import Findings
 from results.grid import Table
 from results.page import escape, figure_html, page, table_html
-from results.report import answers_html, caveat_html, chips_html, claims_html, folded_html, provenance_html
+from results.report import (
+    answers_html,
+    caveat_html,
+    chips_html,
+    claims_html,
+    folded_html,
+    layers_html,
+    provenance_html,
+)
 from results.sweep_analysis import SweepAnalysis
-from results.sweep_curves import NORMALISED
+from results.sweep_curves import NORMALISED, Curve
+from results.sweep_forget_tables import chosen_harm_table
+from results.sweep_harm_tables import harm_table
 from results.sweep_tables import breaks_table, chosen_table
 from results.wording import seeds_note
 
@@ -35,16 +49,12 @@ def sweep_report(found: SweepAnalysis, told: Findings, tables: list[Table], figu
                 caption, svg, _ = figures[name]
                 parts.append(figure_html(name, svg, caption))
 
-    for heading, anchor, table in (
-        ("Where each method breaks", "breaks", breaks_table(found)),
-        ("Every method at its own λ", "chosen", chosen_table(found, brief=True)),
-    ):
+    for heading, anchor, table in _answers(found):
         if table.rows:
             parts += [f'<h2 id="{anchor}">{heading}</h2>', table_html(table)]
-    parts += [
-        folded_html(replace(table, title="The same with all intervals")) for table in tables if table.name == "chosen"
-    ]
-    curves = [name for name in figures if name.startswith("lambda_")]
+        if table.name == "chosen" and "chosen" in by_name:
+            parts.append(folded_html(replace(by_name["chosen"], title="The same with all intervals")))
+    curves = [name for name in figures if name.startswith(("lambda_", "harm_"))]
     if curves:
         parts.append('<h2 id="curves">Over λ</h2>')
         figure(*curves)
@@ -59,22 +69,39 @@ def sweep_report(found: SweepAnalysis, told: Findings, tables: list[Table], figu
     parts += [chips_html(found.claims), claims_html(found.claims)]
     parts.append('<h2 id="points">Every point</h2>')
     parts += [folded_html(table) for table in tables if table.name.startswith("points_")]
-    parts += [folded_html(table) for table in tables if table.name.startswith("chosen_")]
-    if "similarity" in by_name:
-        parts.append('<h2 id="layers">Layers</h2>')
-        figure("similarity")
-        parts.append(folded_html(by_name["similarity"]))
+    own = {f"chosen_{merge}" for merge in found.merges}
+    parts += [folded_html(table) for table in tables if table.name in own]
+    parts += layers_html(tables, figures)
     parts += [_methods(found), provenance_html(found.meta)]
     return page(title, "\n".join(parts))
 
 
+def _answers(found: SweepAnalysis) -> list[tuple[str, str, Table]]:
+    """The tables that answer the sweep, each with its heading and anchor."""
+    tables = [
+        ("Where each method breaks", "breaks", breaks_table(found)),
+        ("Every method at its own λ", "chosen", chosen_table(found, brief=True)),
+    ]
+    if (ways := choosing_table(found)) is not None:
+        tables.append(("Ways of choosing λ", "choosing", ways))
+    if found.forgettings:
+        tables.append(("Where harm is gone, and what that costs", "harm", harm_table(found)))
+        tables.append(("Forgetting at its own λ", "chosen_forgetting", chosen_harm_table(found)))
+    return tables
+
+
 def _header(found: SweepAnalysis, title: str) -> str:
-    lams = {float(lam) for curve in found.curves.values() for lam in curve.lam_P if lam == lam}
-    points = max((len(curve.points) for curve in found.curves.values()), default=0)
+    curves: list[Curve] = [*found.curves.values(), *(one.curve for one in found.forgettings.values())]
+    lams = {float(lam) for curve in curves for lam in curve.lam_P if lam == lam and lam != 0}
+    points = max((int((curve.lam_P != 0).sum()) for curve in curves), default=0)
     seeds = len(found.seeds)
-    facts = [
-        f"family <b>{escape(found.meta.get('family', '–'))}</b>",
-        f"{len(found.merges)} merge{'s' * (len(found.merges) != 1)} × {len(found.labels())} methods",
+    facts = [f"family <b>{escape(found.meta.get('family', '–'))}</b>"]
+    if found.merges or not found.forgettings:
+        facts.append(f"{len(found.merges)} merge{'s' * (len(found.merges) != 1)} × {len(found.labels())} methods")
+    if found.forgettings:
+        count = len(found.forgets)
+        facts.append(f"{count} forgetting{'s' * (count != 1)} × {len(found.forgetting_labels)} methods")
+    facts += [
         f"{points} λ" + (f" from {min(lams):g} to {max(lams):g}" if lams else ", one a task"),
         f"{seeds} seed{'s' * (seeds > 1)}",
         f"selection <b>{escape(found.meta.get('selection', '–'))}</b>",
@@ -85,6 +112,29 @@ def _header(found: SweepAnalysis, title: str) -> str:
 
 def _methods(found: SweepAnalysis) -> str:
     seeds = len(found.seeds)
+    learns = bool(found.merges) or not found.forgettings
+    rows = [
+        *(_learning(found) if learns else ()),
+        *(_forgetting(found) if found.forgettings else ()),
+        ("Intervals", f"95 %, {REPLICATES:,} resamples, with the same draws for all points, methods and pre."),
+        ("Seeds", seeds_note(seeds)),
+        (
+            "Unstable",
+            "Not finite, or over ten times pre’s perplexity (of a forgetting also: its target’s) on either split: "
+            "marked, never averaged in.",
+        ),
+        (
+            "Claims",
+            "Those that name a λ, and C3, are decided at λ = 1, where it was swept, else at the chosen λ; C6 by all "
+            "points.",
+        ),
+    ]
+    body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
+    return f'<h2 id="method">How to read this</h2><dl>{body}</dl>'
+
+
+def _learning(found: SweepAnalysis) -> list[tuple[str, str]]:
+    """How choices, breaks and costs of merges are made."""
     score = "mean over the merged tasks"
     if found.objective == NORMALISED:
         score += " of the score divided by the expert’s own on the same split"
@@ -92,7 +142,7 @@ def _methods(found: SweepAnalysis) -> str:
         f"On the development split alone, by the {score}; no document of it is in the test split. Unstable "
         "points cannot be chosen; of equal ones the smallest λ is."
     )
-    rows = [
+    return [
         ("Choosing λ", how if found.by_development else f"λ is {found.choosing}; no score has a say in it."),
         (
             "Breaks",
@@ -106,13 +156,24 @@ def _methods(found: SweepAnalysis) -> str:
             "lower end of the interval compares all points with the choice at once (Hsu’s comparisons with the "
             "best), the upper end picks the best anew in every replicate.",
         ),
-        ("Intervals", f"95 %, {REPLICATES:,} resamples, with the same draws for all points, methods and pre."),
-        ("Seeds", seeds_note(seeds)),
-        ("Unstable", "Not finite, or over ten times pre’s perplexity on either split: marked, never averaged in."),
+    ]
+
+
+def _forgetting(found: SweepAnalysis) -> list[tuple[str, str]]:
+    """How choices and crossings of forgettings are made."""
+    how = (
+        f"On the development split alone: of the stable λ whose harm is at or under {100 * found.threshold:g} % the "
+        "one of the highest mean utility; where harm is nowhere that low, the λ of the lowest harm. Of equal ones "
+        "the smallest λ is taken."
+    )
+    return [
+        ("λ of forgetting", how if found.by_development else f"λ is {found.choosing}; no score has a say in it."),
         (
-            "Claims",
-            "Those that name a λ are decided at λ = 1, where it was swept, else at the chosen λ; C6 by all points.",
+            "Harm is gone",
+            "The λ at which harm falls to the threshold, by straight lines between neighbouring λ (at λ = 0 the "
+            "merge is the target). Every bootstrap replicate has a crossing of its own, and utility, perplexity and "
+            "refusals are read there. Harm that falls because the model breaks is no forgetting: crossings at or "
+            "beyond an unstable point, and those where less than half of the answers that stopped complying became "
+            "refusals, are marked.",
         ),
     ]
-    body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
-    return f'<h2 id="method">How to read this</h2><dl>{body}</dl>'

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from results.claim_rules import schedule_of
 from results.grid import UNSTABLE, Cell, Column, Row, Table
-from results.lineup import LATA, SHORT, Model, base_name, group_of
+from results.lineup import LATA, Model, base_name, group_of, short_of
 from results.sweep import lambdas_of
 from results.sweep_analysis import SweepAnalysis
 from results.sweep_breaks import Crossing, Peak, difference
@@ -49,7 +50,7 @@ def chosen_table(found: SweepAnalysis, brief: bool = False) -> Table:
         cells += _hindsight(choice, brief)
         rows.append(Row(label, merge, tuple(cells)))
     columns = [Column("λ", "chosen on dev" if found.by_development else "chosen", key="λ")]
-    columns += [Column(SHORT[task], "test score there", ESTIMATE, task) for task in tasks]
+    columns += [Column(short_of(task), "test score there", ESTIMATE, task) for task in tasks]
     columns += [Column(SCORE_TITLE[name], "test score there", ESTIMATE, name) for name in means]
     columns += [
         Column("λ", "best on test, in hindsight", key="λ"),
@@ -136,10 +137,10 @@ def found_objective(found: SweepAnalysis) -> list[str]:
     return ["No normalised scores: an expert was not scored, or scores nothing on its own task."]
 
 
-def reference(found: SweepAnalysis) -> str | None:
-    """The method that breaks are measured against: the LATA schedule of the claims, or another, or the baseline."""
-    labels = found.labels()
-    named = str({"learn": "lata_linear", **found.meta.get("schedule", {})}["learn"])
+def reference(found: SweepAnalysis, job: str = "learn") -> str | None:
+    """The method that others are measured against: the LATA schedule of the claims, or another, or the baseline."""
+    labels = found.labels() if job == "learn" else found.forgetting_labels
+    named = schedule_of(found.meta, job)
     lata = [label for label in labels if base_name(label) in LATA]
     return next((label for label in (named, *lata, found.chosen.lineup.baseline) if label in labels), None)
 
@@ -154,8 +155,8 @@ def breaks_table(found: SweepAnalysis) -> Table:
         cells = [_peak_cell(one.peak), estimate_cell(RATE, best, "", False, brief=True), crossing_cell(one.limit)]
         if versus:
             same = label == versus or other is None
-            cells.append(NONE if same or other is None else _difference_cell(one.limit, other.limit))
-        cells += [crossing_cell(one.half, "not by"), _first_cell(one.first, found.seeds)]
+            cells.append(NONE if same or other is None else difference_cell(one.limit, other.limit))
+        cells += [crossing_cell(one.half, "not by"), first_cell(one.first, found.seeds)]
         rows.append(Row(label, merge, tuple(cells)))
     columns = [
         Column("λ", "best mean score", ESTIMATE, "λ"),
@@ -190,7 +191,7 @@ def _peak_cell(one: Peak | None) -> Cell:
     return Cell(f"{one.lam:g}", f"[{one.low:g}, {one.high:g}]", raw=(one.lam, one.low, one.high))
 
 
-def _difference_cell(a: Crossing | None, b: Crossing | None) -> Cell:
+def difference_cell(a: Crossing | None, b: Crossing | None) -> Cell:
     if a is None or b is None or (a.never and b.never):
         return NONE
     value, low, high = difference(a, b)
@@ -204,7 +205,7 @@ def signed(value: float) -> str:
     return text if float(text) == 0 else ("+" if value > 0 else "−") + text
 
 
-def _first_cell(first: Mapping[int, float], seeds: list[int]) -> Cell:
+def first_cell(first: Mapping[int, float], seeds: list[int]) -> Cell:
     """The smallest unstable λ and its seeds; in CSV that of every seed."""
     if not first:
         return NONE

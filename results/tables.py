@@ -1,4 +1,4 @@
-"""The tables of a study: one for each merge, forgetting, an overview, similarities."""
+"""The tables of a study: one for each learning merge, an overview, similarities; and what other tables share."""
 
 from __future__ import annotations
 
@@ -11,26 +11,13 @@ from results.analysis import Analysis
 from results.bootstrap import interval
 from results.estimates import Estimate
 from results.grid import CONFIRMED, EXPLORED, UNSTABLE, Cell, Column, Row, Table
-from results.lineup import SHORT, Model, group_of
-from results.wording import difference, kind_of, listed, number, span, title_of
+from results.lineup import Model, group_of, short_of
+from results.wording import heading_of, kind_of, listed, number, span
 
 ESTIMATE = ("value", "ci_low", "ci_high")
 CHANGE = (*ESTIMATE, "change", "change_ci_low", "change_ci_high")
 METHODS, CONTROLS = "methods", "controls"
 DISTANCE = Column("‖merged − pre‖", key="distance")
-
-
-def all_tables(analysis: Analysis) -> list[Table]:
-    """Every table that the study has material for, the overview first."""
-    found = [overview(analysis)] if analysis.lineup.merges("learn") else []
-    found += [merge_table(analysis, merge) for merge in analysis.lineup.merges("learn")]
-    if analysis.lineup.merges("forget"):
-        found.append(forget_table(analysis))
-    if not analysis.lineup.merges("learn") and not analysis.lineup.merges("forget"):
-        found.append(models_table(analysis))
-    if not analysis.study.similarity.empty:
-        found.append(similarity_table(analysis))
-    return found
 
 
 def section_of(label: str) -> str:
@@ -98,9 +85,8 @@ def _family_rows(analysis: Analysis, wanted: set[str] | None = None) -> list[Row
 def _columns(analysis: Analysis, members: list[str] | None = None) -> tuple[Column, ...]:
     out = []
     for task in analysis.lineup.tasks:
-        unit = " (%)" if kind_of(task) == "rate" else ""
         outside = members is not None and task != "wikitext" and task not in members
-        out.append(Column(title_of(task) + unit + (", not merged" if outside else ""), "", ESTIMATE, task))
+        out.append(Column(heading_of(task) + (", not merged" if outside else ""), "", ESTIMATE, task))
     return (*out, DISTANCE)
 
 
@@ -111,7 +97,7 @@ def merge_table(analysis: Analysis, merge: str) -> Table:
     for label in analysis.lineup.labels("learn", merge):
         key = Model("learn", merge, label)
         rows.append(Row(label, section_of(label), tuple(_model_cells(analysis, key, merge))))
-    title = f"Learning {listed(analysis.lineup.experts(merge))} at λ = {_lambda(analysis, 'learn', merge)}"
+    title = f"Learning {listed(analysis.lineup.experts(merge))} at λ = {lambda_of(analysis, 'learn', merge)}"
     notes = score_notes(analysis, "learn")
     return Table(f"merge_{merge}", title, _columns(analysis, analysis.lineup.members(merge)), tuple(rows), notes)
 
@@ -121,59 +107,6 @@ def models_table(analysis: Analysis) -> Table:
     return Table(
         "models", "Models of the family", _columns(analysis), tuple(_family_rows(analysis)), base_notes(analysis)
     )
-
-
-def forget_table(analysis: Analysis) -> Table:
-    """Harm before and after, utility before and after with the paired interval of the difference."""
-    lineup = analysis.lineup
-    rows = []
-    harms = {lineup.harm_task(merge) for merge in lineup.merges("forget")}
-    tasks = [task for task in lineup.tasks if task in harms] + [task for task in lineup.tasks if task not in harms]
-    for merge in lineup.merges("forget"):
-        entry = analysis.meta.get("forgets", {}).get(merge, {})
-        section = f"{entry.get('target', merge)} forgets {entry.get('forget', 'ua')}"
-        target = lineup.target(merge)
-        keys = ([target] if target else []) + [
-            Model("forget", merge, label) for label in lineup.labels("forget", merge)
-        ]
-        for key in keys:
-            before = key.kind == "model"
-            cells = []
-            for task in tasks:
-                found = analysis.estimates.get(task, {}).get(key)
-                if before or task in harms:
-                    marks = "" if before else mark(analysis, merge, task, key.label)
-                    cells.append(estimate_cell(task, found, marks))
-                else:
-                    cells.append(_against_target(analysis, merge, task, key, target, found))
-            distance = math.nan if before else lineup.distance(key)
-            cells.append(Cell("–" if math.isnan(distance) else f"{distance:.2f}", raw=(distance,)))
-            name = f"before ({key.label})" if before else key.label
-            if not before and lineup.unstable_seeds(key):
-                name += f" {UNSTABLE}"
-            rows.append(Row(name, section, tuple(cells)))
-    columns = [
-        Column(f"harm: {title_of(task)} (%)", "", ESTIMATE, task)
-        if task in harms
-        else Column(title_of(task) + (" (%)" if kind_of(task) == "rate" else ""), "", CHANGE, task)
-        for task in tasks
-    ]
-    columns.append(Column("‖merged − target‖", key="distance"))
-    title = f"Forgetting at λ = {_lambda(analysis, 'forget')}: harm and utility, before and after"
-    lead = "Beside harm stands the score's interval, beside utility the change from before with its paired interval."
-    notes = (lead, *score_notes(analysis, "forget"))
-    return Table("forgetting", title, tuple(columns), tuple(rows), notes)
-
-
-def _against_target(
-    analysis: Analysis, merge: str, task: str, key: Model, target: Model | None, found: Estimate | None
-) -> Cell:
-    row = analysis.comparison(merge, task, key.label, target.label) if target else None
-    if found is None or row is None:
-        return estimate_cell(task, found)
-    aside = f"({difference(task, row.difference)} {span(task, row.ci_low, row.ci_high, True)})"
-    raw = (found.value, found.low, found.high, row.difference, row.ci_low, row.ci_high)
-    return Cell(number(task, found.value), aside, mark(analysis, merge, task, key.label), False, raw)
 
 
 def overview(analysis: Analysis) -> Table:
@@ -196,9 +129,9 @@ def overview(analysis: Analysis) -> Table:
         mean = analysis.task_standings.get(label)
         cells.append(_mean_cell(analysis, label) if mean else Cell("–"))
         rows.append(Row(label, section_of(label), tuple(cells)))
-    columns = [Column(SHORT[task], merge, ESTIMATE, task) for merge, task in cells_of]
+    columns = [Column(short_of(task), merge, ESTIMATE, task) for merge, task in cells_of]
     columns.append(Column("mean", "all", ESTIMATE, "mean of merged tasks"))
-    title = f"Overview: perplexity and merged tasks (%) at λ = {_lambda(analysis, 'learn')}"
+    title = f"Overview: perplexity and merged tasks (%) at λ = {lambda_of(analysis, 'learn')}"
     return Table("overview", title, tuple(columns), tuple(rows), score_notes(analysis, "learn", intervals=False))
 
 
@@ -210,26 +143,6 @@ def _mean_cell(analysis: Analysis, label: str) -> Cell:
     best = best and number("gsm8k", standing.value) == number("gsm8k", max(rivals))
     low, high = interval(standing.draws_B[None, :])
     return Cell(number("gsm8k", standing.value), "", "", best, (standing.value, float(low[0]), float(high[0])))
-
-
-def forget_overview(analysis: Analysis) -> Table:
-    """Forgetting in a form narrow enough for a terminal: scores alone, a group of columns a target."""
-    lineup = analysis.lineup
-    merges = lineup.merges("forget")
-    cells_of = [(merge, task) for merge in merges for task in lineup.tasks]
-    rows = []
-    for label in ("before", *lineup.labels("forget")):
-        cells = []
-        for merge, task in cells_of:
-            key = lineup.target(merge) if label == "before" else Model("forget", merge, label)
-            found = analysis.estimates.get(task, {}).get(key) if key else None
-            marks = mark(analysis, merge, task, label) if label != "before" else ""
-            marks += UNSTABLE if key and lineup.unstable_seeds(key) else ""
-            cells.append(estimate_cell(task, found, marks, brief=True))
-        rows.append(Row(label, "", tuple(cells)))
-    columns = tuple(Column(SHORT[task], merge, ESTIMATE, task) for merge, task in cells_of)
-    title = f"Forgetting at λ = {_lambda(analysis, 'forget')} (ua should fall, the rest stay)"
-    return Table("forget_overview", title, columns, tuple(rows), score_notes(analysis, "forget", intervals=False)[1:])
 
 
 def similarity_table(analysis: Analysis) -> Table:
@@ -266,7 +179,8 @@ def layer_key(layer: object) -> tuple[int, float, str]:
         return 1, 0.0, str(layer)
 
 
-def _lambda(analysis: Analysis, kind: str, merge: str | None = None) -> str:
+def lambda_of(analysis: Analysis, kind: str, merge: str | None = None) -> str:
+    """The λ of a merge, or of all of a kind, as a title names it."""
     scores = analysis.scores
     rows = scores[(scores["kind"] == kind) & ((scores["merge"] == merge) if merge else True)]
     values = sorted(set(rows["lambda"].dropna().astype(float)))
@@ -279,7 +193,8 @@ def base_notes(analysis: Analysis) -> tuple[str, ...]:
     items = sorted({measure.n for measure in analysis.measures.values()})
     count = " to ".join(str(n) for n in dict.fromkeys((items[0], items[-1]))) if items else "no"
     if seeds == 1:
-        how = "Wilson for rates, document bootstrap for perplexity"
+        shares = "bootstrap for shares, " * any(kind_of(task) == "share" for task in analysis.measures)
+        how = f"Wilson for rates, {shares}document bootstrap for perplexity"
     else:
         how = f"hierarchical bootstrap over {seeds} seeds and, within them, items; values are means over seeds"
     text = f"In brackets 95 % intervals ({how}); {count} items a task, {seeds} seed{'s' * (seeds > 1)}."

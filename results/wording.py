@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 from eval.schema import METRICS, PRIMARY
 
+#: Kinds of metrics that are written in per cent: right-or-wrong answers, and shares of something.
+PERCENT = ("rate", "share")
+
 
 def kind_of(task: str) -> str:
-    """`rate`, `perplexity` or `bits`: how the task's primary metric is written."""
+    """`rate`, `share`, `mean`, `perplexity` or `bits`: the kind of the task's primary metric (`eval.schema`)."""
     return METRICS[task, PRIMARY[task][0]].kind
 
 
@@ -18,22 +21,32 @@ def title_of(task: str) -> str:
     return METRICS[task, PRIMARY[task][0]].title
 
 
+def in_percent(task: str) -> bool:
+    """Whether the task's primary metric is a rate or a share, and so written in per cent."""
+    return kind_of(task) in PERCENT
+
+
+def heading_of(task: str) -> str:
+    """`title_of` with its unit."""
+    return title_of(task) + (" (%)" if in_percent(task) else "")
+
+
 def number(task: str, value: float) -> str:
     """A score: 47.3 (per cent) or 2.58; very large perplexities in powers of ten; – where there is none."""
     if math.isnan(value):
         return "–"
     if math.isinf(value):
         return "inf"
-    if kind_of(task) == "rate":
+    if in_percent(task):
         return f"{100 * value:.1f}"
     return f"{value:.2f}" if value < 1000 else f"{value:.1e}"
 
 
 def difference(task: str, value: float) -> str:
-    """A difference with its sign: points for rates. Never −0.0."""
+    """A difference with its sign: points for rates and shares. Never −0.0."""
     if not math.isfinite(value):
         return "–"
-    scaled, digits = (100 * value, 1) if kind_of(task) == "rate" else (value, 2)
+    scaled, digits = (100 * value, 1) if in_percent(task) else (value, 2)
     text = f"{abs(scaled):.{digits}f}"
     if float(text) == 0:
         return text

@@ -181,8 +181,8 @@ def test_a_source_that_is_nothing_and_a_damaged_folder_are_refused(tmp_path: Pat
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["plan.gpu=rtx4090"], ["wikitext: a batch of 16", "eval.backend=vllm"]),
-        (["plan.gpu=h200"], ["wikitext: a batch of 16", "set eval.batch_size=8"]),
+        (["plan.gpu=rtx4090"], ["wikitext: a batch of 16", "set eval.batch_size=2"]),
+        (["family=gemma2_9b", "plan.gpu=rtx4090"], ["not even eval.batch_size=1 fits", "eval.backend=vllm"]),
         (
             ["plan.gpu=rtx4090", "eval.backend=vllm", "eval.tensor_parallel=2"],
             ["needs as many GPUs; set plan.gpus=2"],

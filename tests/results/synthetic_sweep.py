@@ -1,5 +1,8 @@
 """Made-up sweeps of known truth: every method has a λ where it breaks, a λ where it is best, and a height there.
 
+`make_forgetting` makes the same of forgettings: harm and utility fall along straight lines, so that the λ at which
+harm reaches the threshold, and what utility costs there, are known.
+
 The perplexity of a merge is pre's times 10 to the power (λ/breaks)², so that it passes ten times pre's exactly at
 ``breaks``; its rate on each task is ``height`` times a bell around ``peak``. With ``noise=0`` the documents carry
 exactly that perplexity, and the answers are right for the first ``rate`` of the items.
@@ -10,13 +13,13 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from results.selection import best, is_stable, normalised
+from results.selection import best, best_forgetting, is_stable, normalised
 from results.sweep import Sweep, lambdas_of
 
 EXPERT_TASK = {"math": "gsm8k", "code": "humaneval", "ua": "refusal"}
@@ -24,6 +27,7 @@ METRIC = {
     "gsm8k": ("exact_match", "strict-match"),
     "humaneval": ("pass@1", "create_test"),
     "refusal": ("compliance", "none"),
+    "xquad_de": ("f1", "none"),
 }
 EXPERT_RATE = 0.9
 PRE = 2.0
@@ -95,8 +99,111 @@ def make_sweep(
         for (s, merge, label), stable in make.objective.items()
         if stable
     ]
-    columns = ["seed", "kind", "merge", "label", "selection", "point"]
     listed = list(dict.fromkeys(point for merge in merges for point in points_of(merge, lambdas, per_task)))
+    return _sweep(
+        make,
+        choices,
+        seeds=list(seeds),
+        merges={merge: merge.split("+") for merge in merges},
+        models=["pre", *experts],
+        lambdas=listed,
+        **meta,
+    )
+
+
+@dataclass(frozen=True)
+class Fall:
+    """A method that forgets: what share of the requests it complies with at λ = 0, and what every λ changes.
+
+    Of the answers that do not comply the share `refusing` are refusals (all of them before; None: not counted).
+    """
+
+    slope: float
+    cost: float = 0.0
+    breaks: float = 9.0
+    before: float = 0.9
+    useful: float = 0.8
+    refusing: float | None = 1.0
+
+    def harm(self, lam: float) -> float:
+        return min(max(self.before - self.slope * lam, 0.0), 1.0)
+
+    def utility(self, lam: float, place: int) -> float:
+        """Of the second task twice the cost."""
+        return max(self.useful - (1 + place) * self.cost * lam, 0.0)
+
+    def perplexity(self, lam: float) -> float:
+        return 1.1 * PRE * 10 ** min((lam / self.breaks) ** 2, 60)
+
+    def crossing(self, threshold: float = 0.1) -> float:
+        return (self.before - threshold) / self.slope
+
+
+FALLS = {
+    "ta": Fall(0.8, 0.20, 1.5),
+    "lata_log": Fall(0.6, 0.04),
+    "lata_threshold": Fall(0.5, 0.02),
+    "safety_arithmetic": Fall(0.3, 0.01),
+}
+TARGETS = ("target_l2",)
+
+
+def make_forgetting(
+    methods: dict[str, Fall] | None = None,
+    lambdas: tuple[float, ...] = LAMBDAS,
+    seeds: tuple[int, ...] = (0,),
+    targets: tuple[str, ...] = TARGETS,
+    items: int = 150,
+    noise: float = 1.0,
+    shift: float = 0.0,
+    tasks: int = 2,
+    **meta: object,
+) -> Sweep:
+    """Draw a sweep of forgettings. `shift` adds s·shift to the slope of seed s; `tasks` utility tasks are scored."""
+    make = _Maker(items, noise)
+    methods = methods or FALLS
+    for seed in seeds:
+        make.family(seed, ["ua"])
+        for target in targets:
+            for place, (label, truth) in enumerate(methods.items()):
+                moved = replace(truth, slope=truth.slope + shift * seed)
+                for point in ([] if place else ["0"]) + [f"{lam:g}" for lam in lambdas]:
+                    make.forget(seed, f"{target}-ua", label, point, moved, target, tasks)
+    choices = [
+        {"seed": s, "kind": "forget", "merge": merge, "label": label, "selection": "grid",
+         "point": best_forgetting(stable, 0.1)}
+        for (s, merge, label), stable in make.forgotten.items()
+        if stable
+    ]  # fmt: skip
+    return _sweep(
+        make,
+        choices,
+        seeds=list(seeds),
+        merges={},
+        forgets={f"{target}-ua": {"target": target, "forget": "ua"} for target in targets},
+        models=["pre", "ua", *targets],
+        lambdas=[f"{lam:g}" for lam in lambdas],
+        **meta,
+    )
+
+
+def together(learning: Sweep, forgetting: Sweep) -> Sweep:
+    """A sweep that learns and forgets; both were made with the same seeds and items."""
+    known = set(learning.scores.loc[learning.scores["kind"] == "model", "label"])
+
+    def joined(name: str) -> pd.DataFrame:
+        a, b = getattr(learning, name), getattr(forgetting, name)
+        rest = b[~((b["kind"] == "model") & b["label"].isin(known))]
+        return pd.concat([a, rest], ignore_index=True)
+
+    models = [*learning.meta["models"], *(m for m in forgetting.meta["models"] if m not in known)]
+    meta = {**learning.meta, "forgets": forgetting.meta["forgets"], "models": models}
+    scores, items, choices = (joined(name) for name in ("scores", "items", "choices"))
+    return Sweep(scores, items, choices, learning.similarity, learning.weights, meta)
+
+
+def _sweep(make: _Maker, choices: list[dict[str, object]], **meta: object) -> Sweep:
+    columns = ["seed", "kind", "merge", "label", "selection", "point"]
     return Sweep(
         pd.DataFrame(make.scores),
         pd.concat(make.items, ignore_index=True),
@@ -108,14 +215,10 @@ def make_sweep(
             "family": "mini",
             "title": "A sweep over λ",
             "command": "python -m experiments.sweep experiment=mini",
-            "seeds": list(seeds),
-            "merges": {merge: merge.split("+") for merge in merges},
             "forgets": {},
             "expert_task": EXPERT_TASK,
-            "models": ["pre", *experts],
             "baseline": "ta",
             "selection": "grid",
-            "lambdas": listed,
             **meta,
         },
     )
@@ -130,6 +233,7 @@ class _Maker:
         self.items: list[pd.DataFrame] = []
         self.objective: dict[tuple[int, str, str], list[tuple[str, float]]] = {}
         self.reference: dict[int, dict[str, float]] = {}
+        self.forgotten: dict[tuple[int, str, str], list[tuple[str, float, float]]] = {}
 
     def family(self, seed: int, experts: list[str]) -> None:
         self.reference[seed] = {}
@@ -161,6 +265,40 @@ class _Maker:
         found = self.objective.setdefault((seed, merge, label), [])
         if stable:
             found.append((point, normalised(values, self.reference[seed])))
+
+    def forget(self, seed: int, merge: str, label: str, point: str, truth: Fall, target: str, tasks: int) -> None:
+        """A point of a forgetting; the point 0 is the target itself."""
+        lam = float(point)
+        key = ("forget", merge, label, point) if lam else ("model", "", target, "")
+        stable = is_stable(truth.perplexity(lam), PRE)
+        harm, useful = 0.0, []
+        for split in ("dev", "test"):
+            self._wikitext(seed, key, split, truth.perplexity(lam), not stable)
+            if split == "dev" and not stable:
+                continue
+            rates = [truth.utility(lam, place) for place in range(tasks)]
+            names = ("gsm8k", "xquad_de")[:tasks]
+            found = [self._rate(seed, key, split, *one, not stable) for one in zip(names, rates, strict=True)]
+            value = self._harm(seed, key, split, truth, lam, not stable)
+            if split == "dev":
+                harm, useful = value, found
+        found = self.forgotten.setdefault((seed, merge, label), [])
+        if stable and lam:
+            found.append((point, harm, float(np.mean(useful)) if useful else math.nan))
+
+    def _harm(self, seed: int, key: tuple[str, ...], split: str, truth: Fall, lam: float, unstable: bool) -> float:
+        """Answers that comply, and of the others those that refuse."""
+        value = self._rate(seed, key, split, "refusal", truth.harm(lam), unstable)
+        if truth.refusing is None:
+            return value
+        complied = self.items[-1]["value"].to_numpy()
+        gone = np.flatnonzero(complied == 0)
+        refused = np.zeros(self.count)
+        share = truth.refusing if lam else 1.0
+        refused[gone[len(gone) - round(share * len(gone)) :]] = 1.0
+        name = ("refusal", "refused", "none")
+        self._add(seed, key, split, name, refused, np.ones(self.count), float(refused.mean()), unstable)
+        return value
 
     def _rng(self, *names: object) -> np.random.Generator:
         return np.random.default_rng(zlib.crc32(" ".join(map(str, names)).encode()))

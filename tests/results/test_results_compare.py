@@ -10,6 +10,7 @@ from synthetic_study import make_study
 from results.analysis import Analysis, analyse
 from results.compare import COLUMNS
 from results.inputs import Study
+from results.lineup import group_of
 from results.statistics import holm
 
 LEARN = ("ta", "ties", "dare", "lata_linear", "ta_half")
@@ -113,3 +114,15 @@ def test_an_unstable_rival_is_marked_and_stays_out_of_the_correction() -> None:
 def test_without_the_baseline_other_pairs_are_still_compared() -> None:
     found = analyse(make_study(methods=("ties", "lata_log"), forgets=())).comparisons
     assert set(zip(found["a"], found["b"], strict=True)) == {("lata_log", "ties")}
+
+
+def test_methods_of_other_papers_and_transferred_weights_are_compared_but_not_confirmatory() -> None:
+    methods = ("ta", "lines", "lata_log", "lata_transferred(schedule=log)")
+    study = make_study(methods=methods, merges=("math+code",), forgets=(), items=40)
+    found = analyse(study)
+    for rival in methods[1::2]:
+        rows = found.comparisons[(found.comparisons["a"] == "lata_log") & (found.comparisons["b"] == rival)]
+        assert set(rows["task"]) == {"wikitext", "gsm8k", "humaneval", "refusal"}
+        assert set(rows["status"]) == {"exploratory"}
+    assert [group_of(label) for label in methods] == ["baseline", "baseline", "lata", "control"]
+    assert found.lineup.labels("learn") == list(methods)

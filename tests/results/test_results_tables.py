@@ -9,9 +9,11 @@ import pytest
 from synthetic_study import make_study
 
 from results.analysis import Analysis, analyse
+from results.forget_tables import forget_table
 from results.grid import Cell, Column, Row, Table, latex, to_csv, to_latex, to_markdown, to_text
 from results.lineup import Model
-from results.tables import all_tables, best_labels, forget_table, merge_table, overview, similarity_table
+from results.study import study_tables
+from results.tables import best_labels, merge_table, overview, similarity_table
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +176,7 @@ def test_unstable_merges_are_marked_and_never_best() -> None:
 
 
 def test_every_table_writes_in_every_form(full: Analysis) -> None:
-    tables = all_tables(full)
+    tables = study_tables(full)
     assert [table.name for table in tables] == [
         *("overview", "merge_math+code", "merge_ua+math", "merge_ua+code", "merge_ua+math+code"),
         *("forgetting", "similarity"),

@@ -108,14 +108,16 @@ def test_the_terminal_text_fits_and_names_every_method(summary: Summary) -> None
     ("selection", "said"),
     [("fixed", "λ is set beforehand"), ("metagpt", "λ is from the norms of the task vectors")],
 )
-def test_a_lambda_that_no_score_chose_is_not_said_to_be_chosen(sweep: Sweep, selection: str, said: str) -> None:
-    table = chosen_table(analyse_sweep(replace(sweep, meta={**sweep.meta, "selection": selection})))
+def test_a_lambda_that_no_score_chose_is_not_said_to_be_chosen(
+    sweep: Sweep, found: SweepAnalysis, selection: str, said: str
+) -> None:
+    table = chosen_table(replace(found, sweep=replace(sweep, meta={**sweep.meta, "selection": selection})))
     assert table.notes[0].startswith(said)
     assert "development" not in table.title + table.notes[0]
 
 
-def test_a_task_without_a_development_split_is_named(sweep: Sweep) -> None:
-    table = chosen_table(analyse_sweep(replace(sweep, meta={**sweep.meta, "development": ["gsm8k"]})))
+def test_a_task_without_a_development_split_is_named(sweep: Sweep, found: SweepAnalysis) -> None:
+    table = chosen_table(replace(found, sweep=replace(sweep, meta={**sweep.meta, "development": ["gsm8k"]})))
     assert "without humaneval, where there is no such split" in table.notes[0]
 
 

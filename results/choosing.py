@@ -1,0 +1,151 @@
+"""Ways of choosing λ side by side: for each method what each way chose, its test score, and that against a fixed λ.
+
+Differences are paired: the same test items, and seeds, drawn for both ways. A sweep has its own way (``choices``);
+what others chose stands in ``others``.
+
+Legend: P points, S seeds, B replicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from results.bootstrap import interval
+from results.estimates import Estimate
+from results.inputs import rows_of
+from results.statistics import FloatArray
+from results.sweep import Sweep
+from results.sweep_curves import PPL, Curve, over_seeds, weighted
+
+#: Ways of choosing in the order of tables.
+WAYS = ("fixed", "grid", "metagpt", "search")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Score of one way minus that of the reference, mean over the seeds that have both.
+
+    Attributes:
+        value: difference.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        seeds: place of a seed → its difference.
+        draws_B: replicates.
+    """
+
+    value: float
+    low: float
+    high: float
+    seeds: dict[int, float]
+    draws_B: FloatArray
+
+    @property
+    def same_sign(self) -> bool:
+        """Whether every seed has the sign of the mean."""
+        return len({float(np.sign(value)) for value in self.seeds.values()} | {float(np.sign(self.value))}) == 1
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval excludes 0 and all seeds agree in sign."""
+        return self.same_sign and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Way:
+    """What one way of choosing λ made of one method on one merge.
+
+    Attributes:
+        chosen: seed → point; None where it found none.
+        unstable: seeds for which the point is unstable; they are in no mean.
+        score: test score (the sweep's objective) there, mean over seeds; None where no seed is stable.
+        perplexity: word perplexity there, mean over the same seeds; NaN where there is none.
+        gap: its score minus the reference's; None for the reference itself, and where no seed has both.
+    """
+
+    chosen: dict[int, str | None]
+    unstable: tuple[int, ...]
+    score: Estimate | None
+    perplexity: float
+    gap: Gap | None
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Ways of choosing in the order of tables, others after them."""
+    return sorted(set(names), key=lambda name: (WAYS.index(name) if name in WAYS else len(WAYS), name))
+
+
+def reference_of(sweep: Sweep) -> str:
+    """The way that the others are compared with: a fixed λ, or the sweep's own way where none is fixed."""
+    have = {*sweep.choices["selection"], *sweep.others["selection"]}
+    return "fixed" if "fixed" in have else str(sweep.meta.get("selection", "grid"))
+
+
+def ways_of(sweep: Sweep, curve: Curve) -> dict[str, Way]:
+    """Way of choosing → what it made of one method on one merge; empty where the sweep has one way alone.
+
+    Args:
+        sweep: where the choices come from.
+        curve: the method's points, with their draws.
+    """
+    found = _chosen(sweep, curve) if len(sweep.others) else {}
+    if len(found) < 2 or curve.objective not in curve.scored:
+        return {}
+    kept = {name: _stable(curve, chosen) for name, chosen in found.items()}
+    reference = reference_of(sweep)
+    against = {name: kept.get(reference) if name != reference else None for name in found}
+    return {name: _way(curve, found[name], kept[name], against[name]) for name in found}
+
+
+def _chosen(sweep: Sweep, curve: Curve) -> dict[str, dict[int, str | None]]:
+    """Way → seed → point; the sweep's own choices before those of others of the same name."""
+    frame = pd.concat([sweep.choices, sweep.others], ignore_index=True)
+    own = (frame["kind"] == curve.kind) & (frame["merge"] == curve.merge) & (frame["label"] == curve.label)
+    found: dict[str, dict[int, str | None]] = {}
+    for row in rows_of(frame[own]):
+        of = found.setdefault(str(row.selection), dict.fromkeys(curve.seeds))
+        of[int(row.seed)] = of[int(row.seed)] or str(row.point)
+    return {name: found[name] for name in in_order(found)}
+
+
+def _stable(curve: Curve, chosen: dict[int, str | None]) -> dict[int, int]:
+    """Place of a seed → place of its point, where that is stable."""
+    at = {s: curve.points.index(point) for s, point in enumerate(chosen.values()) if point is not None}
+    return {s: place for s, place in at.items() if curve.stable_PS[place, s]}
+
+
+def _way(curve: Curve, chosen: dict[int, str | None], kept: dict[int, int], reference: dict[int, int] | None) -> Way:
+    broken = tuple(seed for s, seed in enumerate(curve.seeds) if chosen[seed] is not None and s not in kept)
+    if not kept:
+        return Way(chosen, broken, None, float("nan"), None)
+    score, seeds, places = curve.scored[curve.objective], list(kept), list(kept.values())
+    perplexity = curve.scored[PPL].value_PS[places, seeds].mean() if PPL in curve.scored else np.nan
+    estimate = over_seeds(score.value_PS[places, seeds], score.draws_PSB[places, seeds])
+    return Way(chosen, broken, estimate, float(perplexity), _gap(curve, kept, reference) if reference else None)
+
+
+def _gap(curve: Curve, a: dict[int, int], b: dict[int, int]) -> Gap | None:
+    seeds = [s for s in a if s in b]
+    if not seeds:
+        return None
+    score = curve.scored[curve.objective]
+    one, other = [a[s] for s in seeds], [b[s] for s in seeds]
+    gap_S = score.value_PS[one, seeds] - score.value_PS[other, seeds]
+    draws_B = weighted(score.draws_PSB[one, seeds] - score.draws_PSB[other, seeds])
+    return _gap_from(float(gap_S.mean()), dict(zip(seeds, gap_S.tolist(), strict=True)), draws_B)
+
+
+def _gap_from(value: float, seeds: dict[int, float], draws_B: FloatArray) -> Gap:
+    low, high = interval(draws_B[None])
+    return Gap(value, float(low[0]), float(high[0]), seeds, draws_B)
+
+
+def mean_gap(gaps: list[Gap]) -> Gap:
+    """The mean of differences over methods and merges, from the same draws of items (and seeds)."""
+    places = sorted({place for gap in gaps for place in gap.seeds})
+    seeds = {place: float(np.mean([gap.seeds[place] for gap in gaps if place in gap.seeds])) for place in places}
+    draws_B = np.asarray(np.mean([gap.draws_B for gap in gaps], axis=0))
+    return _gap_from(float(np.mean([gap.value for gap in gaps])), seeds, draws_B)

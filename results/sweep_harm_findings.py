@@ -1,0 +1,133 @@
+"""What a reader of forgettings over λ asks first: at which λ is harm gone, at what cost, and what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from results.claim_rules import NOT_SUPPORTED, SUPPORTED, c3
+from results.findings import Answer
+from results.lineup import group_of
+from results.refusals import refusal_changes, refusal_text
+from results.sweep_analysis import SweepAnalysis
+from results.sweep_breaks import lambda_text
+from results.sweep_harm import Passage
+from results.sweep_harm_tables import utility_title
+from results.sweep_tables import RATE
+from results.wording import difference, listed, number, span
+
+
+def harm_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
+    """The answers of a sweep that forgets; none of one that does not."""
+    return (_passing(found), _chosen(found)) if found.forgettings else ()
+
+
+def _passing(found: SweepAnalysis) -> Answer:
+    limit = f"{100 * found.threshold:g} %"
+    question = f"At which λ does harm fall to {limit}, and at what cost?"
+    targets: dict[str, dict[str, Passage]] = {}
+    for (merge, label), one in found.forgettings.items():
+        if one.passage is not None and group_of(label) != "control":
+            targets.setdefault(merge, {})[label] = one.passage
+    if not targets:
+        text = "No forgetting was scored over λ together with the model that it starts from."
+        return Answer(question, "not answerable", text)
+    brief = len(targets) > 2
+    texts = [_on_target(found, merge, own, brief) for merge, own in targets.items()]
+    text = f"Harm falls to {limit} {'; '.join(texts)}."
+    ranked = [name for own in targets.values() if (name := _cheapest(found, own)) is not None]
+    if not ranked:
+        reached = any(not passage.crossing.never for own in targets.values() for passage in own.values())
+        top = max(passage.crossing.top for own in targets.values() for passage in own.values())
+        short = "only where the model breaks, or not in all seeds" if reached else f"at none, up to λ = {top:g}"
+        return Answer(question, short, text, False)
+    short = listed(list(dict.fromkeys(ranked))) + " at the least cost"
+    if len(targets) == 1:
+        passage = next(iter(targets.values()))[ranked[0]]
+        short = f"λ = {passage.crossing.value:.2f} with {ranked[0]}{_cost(found, passage, brief=True)}"
+    elif len(ranked) < len(targets):
+        short += f", on {len(ranked)} of {len(targets)} targets"
+    return Answer(question, short, text, None)
+
+
+def _on_target(found: SweepAnalysis, merge: str, own: dict[str, Passage], brief: bool) -> str:
+    """The λ and the cost of every method on one target; of the first and the cheapest where there are many."""
+    target = str(found.meta.get("forgets", {}).get(merge, {}).get("target", merge))
+    reached = sorted((label for label in own if not own[label].crossing.never), key=lambda x: own[x].crossing.value)
+    never = [label for label in own if own[label].crossing.never]
+    if not reached:
+        top = max(passage.crossing.top for passage in own.values())
+        return f"on {target} with no method up to λ = {top:g}{_lowest(found, merge, own)}"
+    told = reached
+    if brief or len(reached) > 4:
+        best = _cheapest(found, own)
+        told = [label for label in reached if label in (best, reached[0])] or reached[:1]
+    parts = [f"{lambda_text(own[label].crossing)} with {label}{_cost(found, own[label])}" for label in told]
+    text = f"on {target} at λ = {listed(parts)}"
+    more = len(reached) - len(told)
+    text += f" ({more} more reach{'es' * (more == 1)} it)" if more else ""
+    if never:
+        text += f", while {listed(never)} never reach{'es' * (len(never) == 1)} it"
+        text += "" if brief else f" up to λ = {own[never[0]].crossing.top:g}"
+    return text
+
+
+def _lowest(found: SweepAnalysis, merge: str, own: dict[str, Passage]) -> str:
+    """` (lowest with ta, 57.0 % at λ = 1)`: how far the stable points come."""
+    points = []
+    for label, passage in own.items():
+        curve = found.forgettings[merge, label].curve
+        one = None if passage.lowest is None else curve.estimates[curve.harm][passage.lowest]
+        if one is not None and passage.lowest is not None:
+            points.append((one.value, float(curve.lam_P[passage.lowest]), label))
+    if not points:
+        return ""
+    value, lam, label = min(points)
+    return f" (lowest with {label}, {number(RATE, value)} % at λ = {lam:g})"
+
+
+def _cost(found: SweepAnalysis, passage: Passage, brief: bool = False) -> str:
+    """` (GSM8K −2.0 points [−4.1, 0.0])`, and what is wrong there."""
+    name = _utility(found, passage)
+    parts = []
+    if name is not None:
+        change = passage.there[name].change
+        moved = f"{difference(RATE, change.value)} points"
+        title = utility_title(found)
+        if brief:
+            return f": {title} {moved}"
+        parts.append(f"{title} {moved} {span(RATE, change.low, change.high, True)}")
+    wrong = ["the model is unstable there"] * bool(passage.unstable)
+    wrong += ["few answers that stopped complying became refusals"] * passage.broken
+    if wrong:
+        parts.append(f"but {listed(wrong)}")
+    return f" ({'; '.join(parts)})" if parts and not brief else ""
+
+
+def _utility(found: SweepAnalysis, passage: Passage) -> str | None:
+    names: Iterable[str | None] = (one.curve.utility for one in found.forgettings.values())
+    return next((name for name in names if name in passage.there), None)
+
+
+def _cheapest(found: SweepAnalysis, own: dict[str, Passage]) -> str | None:
+    """The method that reaches the threshold with whole answers in all seeds at the least cost of utility."""
+    clean = [label for label, passage in own.items() if passage.clean]
+
+    def cost(label: str) -> tuple[float, float]:
+        name = _utility(found, own[label])
+        change = own[label].there[name].change.value if name else 0.0
+        return -change, own[label].crossing.value
+
+    return min(clean, key=cost, default=None)
+
+
+def _chosen(found: SweepAnalysis) -> Answer:
+    """Claim C3 at the chosen λ, and whether the models refuse again."""
+    verdict = c3(found.chosen)
+    text = f"At the λ {found.choosing}, forgetting (claim C3) is {verdict.verdict}: {verdict.numbers}."
+    # That refusals rose somewhat is no comfort where most answers broke on the way.
+    silent = any(one.harm_fell and not one.rose for one in refusal_changes(found.chosen))
+    broken = any(one.passage is not None and one.passage.broken for one in found.forgettings.values())
+    if (told := refusal_text(found.chosen)) and (silent or not broken):
+        text += f" {told}"
+    good = {SUPPORTED: True, NOT_SUPPORTED: False}.get(verdict.verdict)
+    return Answer("Is it forgotten, and nothing else?", verdict.verdict, text, good)
