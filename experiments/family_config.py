@@ -91,7 +91,7 @@ def check_family(family: FamilyConfig) -> None:
     for name in family.targets:
         known("family.targets", name, rest)
     for expert, task in family.expert_task.items():
-        known("family.expert_task", expert, family.experts)
+        known("family.expert_task", expert, rest)
         known(f"family.expert_task.{expert}", task, list(TASKS))
 
 
