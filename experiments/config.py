@@ -245,8 +245,12 @@ def study(raw: DictConfig) -> StudyPlan:
     return study_plan(checked_object(raw, Config, free=FREE))
 
 
-def study_plan(config: Config) -> StudyPlan:
+def study_plan(config: Config, complete: bool = True) -> StudyPlan:
     """Resolve and check the names in a configuration.
+
+    Args:
+        config: as composed.
+        complete: whether a model or a folder of documents that the user has still to give is an error.
 
     Raises:
         ValueError: something that no run could do: an unknown method or expert, no merges, λ that is not finite …
@@ -282,7 +286,8 @@ def study_plan(config: Config) -> StudyPlan:
         if not getattr(config, key).strip():
             raise ValueError(f"{key} is empty; name a folder" + (" or unset LATA_CACHE" if key == "cache" else ""))
     known("eval.device", config.eval.device, ["auto", "cpu", "cuda"])
-    eval_settings(config.eval, **({"data_dir": Path()} if config.eval.reads_family_data else {}))
+    elsewhere = config.eval.reads_family_data or (config.eval.data_dir is None and not complete)
+    eval_settings(config.eval, **({"data_dir": Path()} if elsewhere else {}))
     seeds = config.seeds if config.seeds is not None else [family.seed]
     if not seeds:
         raise ValueError("seeds=[] leaves nothing to do; give at least one, such as 'seeds=[0]'")
@@ -303,7 +308,8 @@ def study_plan(config: Config) -> StudyPlan:
         cache=cache,
         several=_in_multirun(),
     )
-    check_sources(family, plan.models)
+    if complete:
+        check_sources(family, plan.models)
     for combination in plan.combinations.values():
         for choice in plan.methods_of(combination):
             choice.method.check_tasks(choice.parameters, combination.experts)

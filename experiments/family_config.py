@@ -99,10 +99,13 @@ def check_sources(family: FamilyConfig, names: Iterable[str]) -> None:
     """ValueError where a model that is read is still to be given by the user."""
     for name in names:
         if name in family.models and not family.models[name].source:
-            raise ValueError(
-                f"family.models.{name}.source is missing: to be given by the user; "
-                f"give family.models.{name}.source=FOLDER_OR_ID"
-            )
+            raise ValueError(missing_source(name))
+
+
+def missing_source(name: str) -> str:
+    """What is said of a model that the user has to give."""
+    key = f"family.models.{name}.source"
+    return f"{key} is missing: to be given by the user; give {key}=FOLDER_OR_ID"
 
 
 def experts_of(label: str, family: FamilyConfig) -> list[str]:

@@ -94,7 +94,7 @@ def register_schemas() -> None:
 
 
 def planning(raw: DictConfig) -> Planning:
-    """Check a composed configuration.
+    """Check a composed configuration; what the user has still to give is no error here.
 
     Raises:
         ValueError: as `experiments.config.study_plan`, or a machine that is not known or a number out of range.
@@ -102,7 +102,8 @@ def planning(raw: DictConfig) -> Planning:
     config = checked_object(raw, PlanConfig, free=SWEEP_FREE)
     if config.lambdas is not None and config.mode is Mode.both:
         config.mode = Mode.learn
-    study, options = study_plan(config) if config.lambdas is None else checked_sweep(config), config.plan
+    options = config.plan
+    study = study_plan(config, False) if config.lambdas is None else checked_sweep(config, False)
     if config.eval.device == "cpu" or (options.gpu is None and config.family.kind is FamilyKind.mini):
         name = options.gpu or "cpu"
     else:

@@ -13,6 +13,9 @@ from experiments.plan_shapes import PUBLISHED, Shape, shape_of
 #: Bytes a value where nobody says in what dtype a model is stored: bf16.
 ASSUMED_ITEM = 2
 
+#: The place of a model that the user has still to name.
+MISSING = "missing"
+
 
 @dataclass(frozen=True)
 class Model:
@@ -22,7 +25,7 @@ class Model:
         name: in the family.
         source: as configured, without the names of somebody's folders.
         licence, gated: as configured, or as the hub says.
-        place: ``folder``, ``hub cache``, ``hub``, ``trained here``, ``to train`` or ``unknown``.
+        place: ``folder``, ``hub cache``, ``hub``, ``trained here``, ``to train``, ``unknown`` or `MISSING`.
         parameters: number of them; None where unknown.
         stored: bytes of the weights; None where unknown.
         fetch: hub id → bytes that have to come from there; None where unknown.

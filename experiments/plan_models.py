@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments.config import StudyPlan
 from experiments.family_config import FamilyKind, ModelConfig, mini_family
-from experiments.plan_hub import ASSUMED_ITEM, Hub, Model
+from experiments.plan_hub import ASSUMED_ITEM, MISSING, Hub, Model
 from experiments.plan_shapes import PUBLISHED, Shape, shape_of
 from experiments.provenance import public_name
 from lata.checkpoints import open_checkpoint
@@ -77,6 +77,8 @@ def _mini(study: StudyPlan, name: str) -> Model:
 
 
 def _checkpoint(name: str, model: ModelConfig, hub: Hub) -> Model:
+    if not model.source:
+        return Model(name, "to be given", place=MISSING)
     said = Model(name, _public(model.source), model.licence, model.gated)
     parts = _parts(model)
     for part in parts:

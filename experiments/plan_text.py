@@ -52,7 +52,7 @@ def _models(made: Estimate) -> str:
         (
             model.name,
             textwrap.shorten(model.source, 44, placeholder="…") if " " in model.source else _cut(model.source, 44),
-            model.licence + (", gated" if model.gated else ""),
+            (model.licence if len(model.licence) <= 16 else f"{model.licence[:15]}…") + ", gated" * model.gated,
             model.place,
             _known(model.parameters, units.amount),
             _known(model.stored, units.size),

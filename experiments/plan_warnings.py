@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from experiments import plan_cost as cost
+from experiments.family_config import missing_source
 from experiments.plan_config import Planning
 from experiments.plan_documents import Documents
-from experiments.plan_hub import Model
+from experiments.plan_hub import MISSING, Model
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,13 @@ def warn_of_memory(ram_gb: float | None, stages: Iterable[Stage], workers: int) 
         yield f"{stage.name} needs {stage.cpu / 1e9:.0f} GB of memory, plan.ram_gb says {ram_gb:g}: {advice}"
 
 
-def warn_of_inputs(models: Iterable[Model], tasks: Sequence[Documents], served: cost.Served | None) -> Iterator[str]:
-    """Documents that are not here, prompts that the model cannot take whole, licences to accept."""
+def warn_of_inputs(
+    models: Collection[Model], tasks: Sequence[Documents], served: cost.Served | None
+) -> Iterator[str]:
+    """Models and documents that are still to be given, prompts that are too long, licences to accept."""
+    for model in models:
+        if model.place == MISSING:
+            yield f"{missing_source(model.name)}; planned as large as pre"
     for task in tasks:
         if task.how == "unknown":
             yield f"{task.task} has no documents here and is not counted; name their folder with eval.data_dir"

@@ -94,11 +94,11 @@ def sweep_plan(raw: DictConfig) -> SweepPlan:
     return checked_sweep(checked_object(raw, SweepConfig, free=SWEEP_FREE))
 
 
-def checked_sweep(config: SweepConfig) -> SweepPlan:
-    """Resolve and check a sweep's configuration; ValueError as `sweep_plan`."""
+def checked_sweep(config: SweepConfig, complete: bool = True) -> SweepPlan:
+    """Resolve and check a sweep's configuration; `complete` as for `study_plan`, ValueError as `sweep_plan`."""
     if config.mode in (Mode.layers, Mode.both):
         raise ValueError(f"mode={config.mode.value} cannot be swept; choose mode=learn or mode=forget")
-    plan = study_plan(config)
+    plan = study_plan(config, complete)
     if "wikitext" not in config.eval.tasks:
         raise ValueError("eval.tasks lacks wikitext: a sweep tells stable merges from broken ones by its perplexity")
     if config.dev_limit is not None and config.dev_limit < 1:

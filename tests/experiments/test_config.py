@@ -124,7 +124,7 @@ def test_a_method_that_stands_twice_is_told_apart_by_its_parameters() -> None:
         ("utility_margin=-1", "utility_margin=-1.0 must be a number from 0 to 1"),
         ("family.experts=[ua,math,code,law]", "family.experts 'law' is not one of"),
         ("family.targets=[target_x]", "family.targets 'target_x' is not one of"),
-        ("+family.expert_task.law=gsm8k", "family.expert_task 'law' is not one of ua, math, code"),
+        ("+family.expert_task.law=gsm8k", "family.expert_task 'law' is not one of math, code, ua, target_ua"),
         ("cache=''", "cache is empty"),
         ("out=''", "out is empty"),
         ("eval.device=gpu", "eval.device 'gpu' is not one of auto, cpu, cuda"),

@@ -25,6 +25,7 @@ from experiments.plan import record
 from experiments.plan_machines import MACHINES
 from experiments.plan_study import estimate
 from experiments.plan_text import WIDTH, describe
+from experiments.sweep_config import Selection, SweepPlan
 
 
 @pytest.mark.parametrize("file", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
@@ -32,8 +33,11 @@ def test_every_experiment_can_be_planned(file: Path, tmp_path: Path, monkeypatch
     refuse_hub(monkeypatch, errors.OfflineModeIsEnabled("offline"))
     question = asked(tmp_path, f"experiment={file.stem}")
     planned = estimate(question)
-    jobs = {entry.job for entry in entries_of(question.study)}
-    assert planned.merges == sum(bool(job.method) for job in jobs)
+    study = question.study
+    jobs = {entry.job for entry in entries_of(study, study.points if isinstance(study, SweepPlan) else None)}
+    searched = isinstance(study, SweepPlan) and Selection.search in study.ways
+    trials = len(study.methods) * study.sweep.search.trials if searched else 0
+    assert planned.merges == sum(bool(job.method) for job in jobs) + trials
     assert planned.seconds is not None
     assert planned.most is not None
     assert 0 < planned.seconds <= planned.most
@@ -114,7 +118,7 @@ def test_without_the_hub_the_published_shape_speaks_and_one_line_says_what_is_un
     assert len(questions) == 1
     assert len(planned.notes) == 1
     assert "the hub cannot be asked" in planned.notes[0]
-    assert planned.download == 5 * 2 * 2_614_341_888
+    assert planned.download == 4 * 2 * 2_614_341_888  # no merge takes `ua`
     assert planned.seconds is not None
 
 
@@ -152,7 +156,7 @@ def test_the_hub_is_asked_for_sizes_and_an_adapter_adds_to_its_model_once(
     assert (facts["pre"].parameters, facts["pre"].stored, facts["pre"].download) == (1_000, 2_000, 2_010)
     assert facts["pre"].gated
     assert facts["math"].download == 4_020
-    assert planned.download == 5 * 2_010
+    assert planned.download == 4 * 2_010
     assert facts["code"].licence == "gemma"
     assert list(planned.notes) == []
 
@@ -200,6 +204,19 @@ def test_what_does_not_fit_is_named_with_the_override_that_helps(
     warnings = " ".join(made(tmp_path, *GEMMA, *overrides).warnings)
     for word in words:
         assert word in warnings
+
+
+def test_what_a_user_has_still_to_give_is_named_and_the_rest_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_hub(monkeypatch, errors.OfflineModeIsEnabled("offline"))
+    planned = made(tmp_path, "experiment=gemma2_2b_forgetting_th")
+    target = next(model for model in planned.models if model.name == "target")
+    assert (target.place, target.parameters) == ("missing", 2_614_341_888)
+    warnings = " ".join(planned.warnings)
+    assert "family.models.target.source is missing: to be given by the user" in warnings
+    assert "refusal has no documents here" in warnings
+    assert planned.seconds is not None
 
 
 def test_weights_that_no_gpu_holds_ask_for_more_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
