@@ -29,7 +29,7 @@ def canvas(title: str, count: int) -> tuple[Figure, list[Axes]]:
     width, height = 11.4, 3.15 * rows + 0.65
     figure, panels = new_figure(width, height, rows, 2)
     figure.subplots_adjust(
-        left=0.6 / width, right=1 - 1.2 / width, top=1 - 0.65 / height, bottom=0.5 / height, hspace=0.3, wspace=0.34
+        left=0.6 / width, right=1 - 1.2 / width, top=1 - 0.65 / height, bottom=0.5 / height, hspace=0.3, wspace=0.42
     )
     figure.text(0.6 / width, 1 - 0.2 / height, title, fontsize=11, fontweight="bold", va="center")
     for axes in panels.flat[count:]:
@@ -78,7 +78,9 @@ def panel(
         if name in curve.scored:
             ends.append(_line(axes, curve, name, scale, limit, styles[curve.label], chosen.get(curve.label, ())))
     if name != PPL:
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        low, high = axes.get_ylim()
+        # A score that is 0 all along is a line at the foot, not noise magnified.
+        axes.set_ylim(min(0.0, low) if high - low > 1 else -0.5, max(high, 10.0))
     lams = sorted({float(curve.lam_P[place]) for curve in curves for place in curve.line})
     axes.set_xlim(lams[0] - 0.03 * np.ptp(lams), lams[-1] + 0.03 * np.ptp(lams))
     if len(lams) <= 16:

@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.config import CONF, register_schemas, study
@@ -94,9 +95,10 @@ def test_the_overview_is_the_committed_table() -> None:
     assert shown.strip() == (ROOT / "results/mini/tables/overview.md").read_text(encoding="utf-8").strip()
 
 
-def test_the_breaks_are_the_committed_ones() -> None:
-    shown = README.split("<!-- breaks -->")[1].split("<!-- /breaks -->")[0]
-    assert shown.strip() == (ROOT / "results/mini_sweep/tables/breaks.md").read_text(encoding="utf-8").strip()
+@pytest.mark.parametrize(("block", "run"), [("breaks", "mini_sweep"), ("harm", "mini_forgetting_l2")])
+def test_the_tables_of_sweeps_are_the_committed_ones(block: str, run: str) -> None:
+    shown = README.split(f"<!-- {block} -->")[1].split(f"<!-- /{block} -->")[0]
+    assert shown.strip() == (ROOT / f"results/{run}/tables/{block}.md").read_text(encoding="utf-8").strip()
 
 
 def test_the_verdicts_are_the_committed_ones() -> None:
