@@ -24,6 +24,10 @@ Result = TypeVar("Result")
 #: what normalising them takes.
 LOGITS = 2**26
 
+#: Most tokens of texts that are read together, padding included: attention over whole contexts of Gemma 2 fills a GPU
+#: of 24 GB with two of them, and more would not make it faster. A single text may be longer.
+READ_TOKENS = 2**14
+
 #: The tokens before a window's first target, and its targets.
 Window = tuple[list[int], list[int]]
 
@@ -61,7 +65,7 @@ def scored_documents(
 
     Args:
         documents: their windows.
-        batch_size: windows in a batch.
+        batch_size: most windows in a batch.
         score: log P(targets | context) for each window of one batch.
     """
     windows, owners = [], []
@@ -77,10 +81,16 @@ def scored_documents(
 
 
 def longest_first(items: Sequence[Any], batch_size: int, length: Callable[[Any], int]) -> Iterator[list[int]]:
-    """Places of `items` in batches, the longest first: little padding, and memory runs out at once or not at all."""
+    """Places of `items` in batches, the longest first: little padding, and memory runs out at once or not at all.
+
+    A batch has at most `batch_size` items, and `READ_TOKENS` tokens if all of them were as long as its longest.
+    """
     order = sorted(range(len(items)), key=lambda index: -length(items[index]))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    start = 0
+    while start < len(order):
+        end = start + min(batch_size, max(1, READ_TOKENS // max(1, length(items[order[start]]))))
+        yield order[start:end]
+        start = end
 
 
 def evaluate_fitting(evaluator: Evaluator, model: Any, batch_size: int | None = None) -> tuple[Evaluation, int]:

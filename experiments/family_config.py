@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
-from eval.settings import TASKS
+from eval.settings import CHOICES, TASKS
 from experiments.mini.family import MODELS, MiniFamily
 from lata.methods import suggest
 
@@ -44,12 +44,14 @@ class ModelConfig:
         source: a folder, a hub id ``org/name``, or either with a LoRA adapter (``model+adapter``). Where it is empty
             the user is to give it.
         revision: commit of the last hub id in `source`; None takes what is newest, and results name what that was.
+        dtype: in which it is stored, for plans made where its files cannot be asked.
         licence: under which it was published.
         gated: whether the hub gives it only to who has accepted its licence.
     """
 
     source: str = ""
     revision: str | None = None
+    dtype: str = "bfloat16"
     licence: str = ""
     gated: bool = False
 
@@ -90,6 +92,8 @@ def check_family(family: FamilyConfig) -> None:
         known("family.experts", name, rest)
     for name in family.targets:
         known("family.targets", name, rest)
+    for name, model in family.models.items():
+        known(f"family.models.{name}.dtype", model.dtype, CHOICES["dtype"])
     for expert, task in family.expert_task.items():
         known("family.expert_task", expert, rest)
         known(f"family.expert_task.{expert}", task, list(TASKS))

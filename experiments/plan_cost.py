@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.batching import LOGITS
+from eval.batching import LOGITS, READ_TOKENS
 from experiments.plan_recorded import Documents
 from experiments.plan_shapes import Shape
 from lata.planning import Rates as MergeRates
@@ -23,8 +23,6 @@ ITEM = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: Bytes that the driver and PyTorch take on a GPU, and Python with its libraries in a worker; about.
 CONTEXT = 0.7e9
 PROCESS = 0.9e9
-#: Sequences that vLLM computes together unless told otherwise.
-VLLM_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Served:
         shape: of the model.
         parameters: number of them.
         item: bytes a value.
-        batch: rows of a batch.
+        batch: rows of a batch, at most.
         vllm: whether rows that are done make room for others at once.
     """
 
@@ -69,6 +67,11 @@ class Served:
         """Tokens of the longest forward pass over a prompt or page."""
         return min(self.shape.context, documents.longest)
 
+    def rows(self, documents: Documents, tokens: float, batch: int | None = None) -> int:
+        """Rows of a batch of prompts or pages of `tokens` each; what is read and not answered has a bound."""
+        batch = batch or self.batch
+        return batch if documents.limit else min(batch, max(1, int(READ_TOKENS // max(1, tokens))))
+
 
 def prefill_seconds(served: Served, documents: Documents, rates: Rates) -> float:
     """All prompts or pages of one evaluation."""
@@ -86,7 +89,7 @@ def decode_seconds(served: Served, documents: Documents, rates: Rates, most: boo
         return 0.0
     rows = documents.count * documents.samples
     if served.vllm:
-        steps = tokens / min(rows, VLLM_ROWS)
+        steps = tokens / min(rows, served.batch)
     else:
         steps = math.ceil(rows / served.batch) * documents.steps(min(rows, served.batch), most)
     seen = documents.prompt + tokens / rows / 2
@@ -103,7 +106,7 @@ def evaluation_seconds(served: Served, tasks: Sequence[Documents], rates: Rates,
 def working_bytes(served: Served, documents: Documents, batch: int) -> float:
     """What a batch needs beside the weights: activations, and a key-value cache or some positions' logits."""
     shape, tokens = served.shape, served.window(documents)
-    rows = min(batch, max(1, documents.count * documents.samples))
+    rows = min(served.rows(documents, tokens, batch), max(1, documents.count * documents.samples))
     # The widest of a block: the residual, and the two halves of the feed-forward layer.
     activations = rows * tokens * (4 * shape.hidden + 3 * shape.ffn) * served.item
     if shape.eager and not served.vllm:
@@ -133,4 +136,4 @@ def merge_seconds(read: float, written: float, rates: MergeRates) -> float:
 def _passes(served: Served, documents: Documents) -> float:
     """Forward passes over prompts: batches of rows or windows."""
     windows = documents.count * documents.samples * max(1.0, documents.prompt / served.shape.context)
-    return math.ceil(windows / served.batch)
+    return math.ceil(windows / served.rows(documents, min(documents.prompt, served.shape.context)))

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.plan_cost import ITEM
 from experiments.plan_shapes import PUBLISHED, Shape, shape_of
-
-#: Bytes a value where nobody says in what dtype a model is stored: bf16.
-ASSUMED_ITEM = 2
 
 #: The place of a model that the user has still to name.
 MISSING = "missing"
@@ -31,6 +29,7 @@ class Model:
         fetch: hub id → bytes that have to come from there; None where unknown.
         shape: None where unknown.
         tokenizer: its ``tokenizer.json`` on this machine, if there is one.
+        item: bytes a value as its family's file says.
         note: what is unknown or assumed, and how to know it.
     """
 
@@ -44,6 +43,7 @@ class Model:
     fetch: Mapping[str, int] | None = None
     shape: Shape | None = None
     tokenizer: Path | None = None
+    item: int = ITEM["bfloat16"]
     note: str = ""
 
     @property
@@ -100,7 +100,7 @@ class Hub:
             advice = "unset it" if offline else "go online"
             self._unreachable = (
                 f"the hub cannot be asked ({why}), so sizes of models that are not on this disk are assumed from the "
-                f"published shape at {ASSUMED_ITEM} bytes a parameter, or unknown; {advice}, or give folders"
+                f"published shape and the dtype in conf/family, or unknown; {advice}, or give folders"
             )
             return replace(empty, note=self._unreachable)
         wanted = filter_repo_objects(
@@ -116,7 +116,7 @@ class Hub:
             licence=str((info.card_data or {}).get("license") or ""),
             gated=bool(info.gated),
             place="hub",
-            parameters=sum(counts.values()) or weights // ASSUMED_ITEM,
+            parameters=sum(counts.values()) or weights // empty.item,
             stored=weights,
             fetch={name: sum(sizes.values())},
             shape=self._shape(name, revision),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from experiments.config import StudyPlan
 from experiments.family_config import FamilyKind, ModelConfig, mini_family
-from experiments.plan_hub import ASSUMED_ITEM, MISSING, Hub, Model
+from experiments.plan_cost import ITEM
+from experiments.plan_hub import MISSING, Hub, Model
 from experiments.plan_shapes import PUBLISHED, Shape, shape_of
 from experiments.provenance import public_name
 from lata.checkpoints import open_checkpoint
@@ -47,7 +48,7 @@ def _completed(found: dict[str, Model]) -> dict[str, Model]:
     for name, model in found.items():
         if model.parameters is None:
             count = pre.parameters or shape.parameters
-            bytes_ = count * ASSUMED_ITEM
+            bytes_ = count * model.item
             # An adapter on top of a model is small beside it.
             fetch = {model.source.split("+")[0]: bytes_}
             model = replace(model, shape=shape, parameters=count, stored=bytes_, fetch=fetch)
@@ -79,7 +80,7 @@ def _mini(study: StudyPlan, name: str) -> Model:
 def _checkpoint(name: str, model: ModelConfig, hub: Hub) -> Model:
     if not model.source:
         return Model(name, "to be given", place=MISSING)
-    said = Model(name, _public(model.source), model.licence, model.gated)
+    said = Model(name, _public(model.source), model.licence, model.gated, item=ITEM[model.dtype])
     parts = _parts(model)
     for part in parts:
         if not is_plausible(part):

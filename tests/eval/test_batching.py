@@ -40,6 +40,12 @@ def test_batches_hold_every_item_once_the_longest_first(lengths: list[int], size
     assert all(len(batch) == size for batch in batches[:-1])
 
 
+def test_by_hand_texts_as_long_as_a_context_are_read_two_at_a_time_and_short_ones_by_the_batch_size() -> None:
+    lengths = [8_192] * 3 + [20_000] + [1_000] * 20
+    batches = [[lengths[index] for index in batch] for batch in longest_first(lengths, 16, lambda length: length)]
+    assert batches == [[20_000], [8_192] * 2, [8_192, 1_000], [1_000] * 16, [1_000] * 3]
+
+
 def test_each_document_gets_the_sum_of_its_own_windows() -> None:
     documents = [[([0], [1, 2]), ([2], [3])], [], [([0], [4, 5, 6])]]
     seen: list[int] = []

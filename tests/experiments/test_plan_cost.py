@@ -132,7 +132,7 @@ def test_a_batch_is_halved_until_it_fits() -> None:
     ("item", "rows", "tokens", "logits"),
     [
         (2, 1, 8_192, 262 * 256_000 * 10),  # bf16, its fp32 twin, and what the log-sum-exp takes
-        (4, 4, 8_192, 262 * 256_000 * 8),
+        (4, 2, 8_192, 262 * 256_000 * 8),
         (2, 1, 100, 100 * 256_000 * 10),
     ],
 )
@@ -146,18 +146,26 @@ def test_by_hand_perplexity_holds_a_fixed_number_of_logits(item: int, rows: int,
 @pytest.mark.parametrize(
     ("model", "gigabytes", "batch"),
     [
-        ("google/gemma-2-2b-it", 24, 2),
-        ("google/gemma-2-2b-it", 80, 8),
-        ("google/gemma-2-9b-it", 48, 2),
-        ("google/gemma-2-9b-it", 80, 4),
+        ("google/gemma-2-2b-it", 24, 16),
+        ("google/gemma-2-2b-it", 16, 1),
+        ("google/gemma-2-9b-it", 48, 16),
+        ("google/gemma-2-9b-it", 32, 1),
         ("google/gemma-2-9b-it", 24, 0),
-        ("meta-llama/Meta-Llama-3-8B-Instruct", 24, 4),
+        ("meta-llama/Meta-Llama-3-8B-Instruct", 24, 16),
     ],
 )
 def test_pages_of_a_whole_context_fit_beside_the_weights(model: str, gigabytes: int, batch: int) -> None:
     served = cost.Served(PUBLISHED[model], PUBLISHED[model].parameters, 2, 16)
     page = Documents("wikitext", 62, 5_000, 8_192)
     assert cost.fitting_batch(served, page, gigabytes * 1e9 - cost.CONTEXT - served.weights) == batch
+
+
+def test_pages_are_read_so_many_at_a_time_and_questions_by_the_batch_size() -> None:
+    served = cost.Served(PUBLISHED["google/gemma-2-2b-it"], 1, 2, 16)
+    page = Documents("wikitext", 62, 5_000, 20_000)
+    assert served.rows(page, served.window(page)) == 2
+    assert served.rows(page, 5_000) == 3
+    assert served.rows(page, 10) == served.rows(replace(page, limit=256), 8_192) == 16
 
 
 def test_every_task_has_documents_to_plan_with() -> None:

@@ -118,7 +118,7 @@ def test_without_the_hub_the_published_shape_speaks_and_one_line_says_what_is_un
     assert len(questions) == 1
     assert len(planned.notes) == 1
     assert "the hub cannot be asked" in planned.notes[0]
-    assert planned.download == 4 * 2 * 2_614_341_888  # no merge takes `ua`
+    assert planned.download == (4 + 3 * 2) * 2_614_341_888  # the raw model is in fp32, and no merge takes `ua`
     assert planned.seconds is not None
 
 
@@ -185,7 +185,7 @@ def test_a_source_that_is_nothing_and_a_damaged_folder_are_refused(tmp_path: Pat
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["plan.gpu=rtx4090"], ["wikitext: a batch of 16", "set eval.batch_size=2"]),
+        (["plan.gpu=rtx4090", "eval.batch_size=512"], ["gsm8k: a batch of 512", "set eval.batch_size=64"]),
         (["family=gemma2_9b", "plan.gpu=rtx4090"], ["not even eval.batch_size=1 fits", "eval.backend=vllm"]),
         (
             ["plan.gpu=rtx4090", "eval.backend=vllm", "eval.tensor_parallel=2"],
