@@ -267,6 +267,10 @@ def study_plan(config: Config, complete: bool = True) -> StudyPlan:
         same = by_content.setdefault(tuple(sorted(experts)), label)
         if same != label:
             raise ValueError(f"merges: {same!r} and {label!r} are the same")
+    if config.forget and not family.targets:
+        raise ValueError(
+            f"family {family.name} names no model that forgets: set mode=learn, or choose an experiment that has one"
+        )
     for job in config.forget:
         known("forget target", job.target, family.targets)
         known("forget expert", job.forget, family.experts)

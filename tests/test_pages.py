@@ -11,12 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
+from huggingface_hub import errors
 from hydra import compose, initialize_config_dir
 
 from eval.data import read_documents
 from experiments import config, plan_config, sweep_config
 from experiments.config import CONF
+from experiments.plan_study import Estimate, estimate
 
 ROOT = CONF.parent
 #: Door → name of its configuration, what registers its schemas, what checks it.
@@ -41,6 +44,51 @@ def test_every_command_of_the_page_on_full_scale_composes(door: str, words: list
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         check(compose(name, overrides=words))
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that cannot be asked, and a cache of it that is empty."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise errors.OfflineModeIsEnabled("offline")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+
+
+def estimated(*words: str) -> Estimate:
+    """What a plan says."""
+    plan_config.register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return estimate(plan_config.planning(compose("plan", overrides=list(words))))
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("family", [file.stem for file in sorted((CONF / "family").glob("*[0-9]b.yaml"))])
+def test_a_family_says_what_its_learning_table_takes(family: str) -> None:
+    text = (CONF / "family" / f"{family}.yaml").read_text(encoding="utf-8")
+    said = re.search(r"takes (\d+) GB of disk, (\d+) GB of memory and (\d+) GB of one GPU", text)
+    assert said is not None
+    assert f"experiments.plan experiment={family}_learning plan.gpu=h100" in text
+    planned = estimated(f"experiment={family}_learning")
+    memory, gpu = (max(getattr(stage, part) or 0 for stage in planned.stages) for part in ("cpu", "gpu"))
+    assert [int(number) for number in said.groups()] == [
+        round(bytes_ / 1e9) for bytes_ in (planned.download + planned.store, memory, gpu)
+    ]
+
+
+@pytest.mark.usefixtures("offline")
+def test_the_page_says_what_the_plan_says_of_the_table_on_one_card() -> None:
+    page = (ROOT / "conf" / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"(\d+) GB to download and ([\d.]+) hours, ([\d.]+) if .*?; ([\d.]+) with vLLM", page, re.DOTALL)
+    assert said is not None
+    words = ["experiment=gemma2_2b_learning", "plan.gpu=rtx4090", "plan.ram_gb=64"]
+    planned = estimated(*words)
+    assert [line for line in planned.warnings if not line.startswith("gated")] == []
+    served = estimated(*words, "eval.backend=vllm")
+    hours = [f"{(seconds or 0) / 3600:.1f}" for seconds in (planned.seconds, planned.most, served.seconds)]
+    assert list(said.groups()) == [f"{planned.download / 1e9:.0f}", *hours]
 
 
 def test_a_copy_of_the_local_family_can_name_other_experts(tmp_path: Path) -> None:

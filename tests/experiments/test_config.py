@@ -117,6 +117,7 @@ def test_a_method_that_stands_twice_is_told_apart_by_its_parameters() -> None:
         ("seeds=[1,1]", "1 stands twice"),
         ("workers=0", "workers=0 must be at least 1"),
         ("forget=[{target: target_u, forget: ua}]", "did you mean 'target_ua'?"),
+        ("family=gemma2_2b", "family gemma2_2b names no model that forgets: set mode=learn"),
         ("+lamm=1", "unknown key 'lamm'; did you mean lam?"),
         ("merges=[math+code, code+math]", "merges: 'math+code' and 'code+math' are the same"),
         ("baseline=tta", "baseline 'tta' is not one of ta, ties"),
