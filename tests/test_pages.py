@@ -15,27 +15,19 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 from hydra import compose, initialize_config_dir
+from page_commands import ROOT, commands
 
 from eval.data import read_documents
 from experiments import config, plan_config, sweep_config
 from experiments.config import CONF
 from experiments.plan_study import Estimate, estimate
 
-ROOT = CONF.parent
 #: Door → name of its configuration, what registers its schemas, what checks it.
 DOORS: dict[str, tuple[str, Callable[[], None], Callable[[Any], Any]]] = {
     "reproduce": ("config", config.register_schemas, config.study),
     "sweep": ("sweep", sweep_config.register_schemas, sweep_config.sweep_plan),
     "plan": ("plan", plan_config.register_schemas, plan_config.planning),
 }
-
-
-def commands(page: str) -> list[tuple[str, list[str]]]:
-    """(door, words) of every command in a page's code blocks."""
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    found = [re.match(r"\s*python -m experiments\.(\w+) (.*)", line) for line in lines]
-    return [(match[1], shlex.split(match[2])) for match in found if match]
 
 
 @pytest.mark.parametrize(("door", "words"), commands("conf/README.md"))
