@@ -65,12 +65,11 @@ class Evaluator:
             self.requests = Requests(tokenizer)
             self.tasks = load_tasks(settings)
             build_requests(self.tasks, settings.limit, tokenizer if templated else None)
-        rolling = {name for name, task in self.tasks.items() if task.OUTPUT_TYPE == "loglikelihood_rolling"}
         self.chat_template = {
-            task: "on" if templated and f"{task}_{settings.source}" not in rolling else "off"
+            task: "on" if templated and self.tasks[f"{task}_{settings.source}"].asks else "off"
             for task in settings.tasks
         }
-        self._tokens = self._tokenise(rolling)
+        self._tokens = self._tokenise()
 
     def __call__(self, model: PreTrainedModel | Engine) -> Evaluation:
         """Score one model. It is moved to the settings' device and left there.
@@ -115,7 +114,7 @@ class Evaluator:
             torch.set_num_threads(threads)
         return collect(results, settings, self._tokens.get("wikitext", {}), self.chat_template, self._sandbox)
 
-    def _tokenise(self, rolling: set[str]) -> dict[str, dict[int, int]]:
+    def _tokenise(self) -> dict[str, dict[int, int]]:
         """Task → item → tokens of its text, its prompt, or its question with the longest choice.
 
         The tokens are kept for the models as well.
@@ -126,9 +125,10 @@ class Evaluator:
         counts: dict[str, dict[int, int]] = {}
         for name, task in self.tasks.items():
             own = counts.setdefault(name.rpartition("_")[0], {})
+            rolling = task.OUTPUT_TYPE == "loglikelihood_rolling"
             for instance in task.instances:
                 text = "".join(part for part in instance.args if isinstance(part, str))
-                special = name not in rolling and not has_bos_prefix(text, getattr(tokenizer, "bos_token", None))
+                special = not rolling and not has_bos_prefix(text, getattr(tokenizer, "bos_token", None))
                 if (text, special) not in self.requests.encoded:
                     self.requests.encoded[text, special] = tokenizer.encode(text, add_special_tokens=special)
                 own[instance.doc_id] = max(own.get(instance.doc_id, 0), len(self.requests.encoded[text, special]))

@@ -88,5 +88,8 @@ class TokenScorer:
         except (AttributeError, TypeError):
             return False
         theirs = self.model(inputs_BT).logits.flatten(0, 1)
-        # A merge that has come apart has logits that are no numbers, in both.
-        return ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=0, atol=0, equal_nan=True)
+        # A merge that has come apart has logits that are no numbers, in both. A model that is spread over GPUs gives
+        # its own logits on the first one, its head on the last.
+        return ours.shape == theirs.shape and torch.allclose(
+            ours.to(theirs.device), theirs, rtol=0, atol=0, equal_nan=True
+        )

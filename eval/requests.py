@@ -32,10 +32,11 @@ class Requests:
 def conversation(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], add_generation_prompt: bool = True
 ) -> str:
-    """A conversation as the tokenizer's chat template writes it; without its system messages where those are refused.
+    """A conversation as the tokenizer's chat template writes it.
 
-    As `lm_eval.models.huggingface.HFLM.apply_chat_template`, which does the same for Gemma: its template has no
-    system role, and a task's description would come as one.
+    A task's description comes as a system message, which some templates refuse (Gemma's). It then stands before the
+    first question, as it does without a template. (lm-eval's `HFLM.apply_chat_template` leaves it out, and with it
+    what is asked for.)
 
     Raises:
         ValueError: the template refuses what is left as well.
@@ -56,11 +57,19 @@ def conversation(
         return written(messages)
     except TemplateError:
         try:
-            return written([message for message in messages if message["role"] != "system"])
+            return written(_without_system(messages))
         except TemplateError as error:
             raise ValueError(
                 f"the tokenizer's chat template refuses the prompts ({error}); set eval.chat_template=off"
             ) from error
+
+
+def _without_system(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The same with what the system says at the beginning of the first turn of another role."""
+    said = "".join(message["content"] for message in messages if message["role"] == "system")
+    first, *rest = (message for message in messages if message["role"] != "system")
+    space = "" if said[-1:].isspace() or not said else "\n\n"
+    return [{**first, "content": f"{said}{space}{first['content']}"}, *rest]
 
 
 def prompt_tokens(lm: Any, context: str) -> list[int]:

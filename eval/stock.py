@@ -146,17 +146,27 @@ class StockTask(ConfigurableTask):
             for name, function in super().aggregation().items()
         }
 
+    @property
+    def asks(self) -> bool:
+        """Whether there is a prompt that a chat template can wrap.
+
+        Pages have none, nor has XNLI: its choices are whole sentences, which behind an empty turn of a user would be
+        taken for an answer to nothing.
+        """
+        return self.OUTPUT_TYPE != "loglikelihood_rolling" and self.config.doc_to_text != ""
+
     def build_all_requests(self, *, chat_template: Any = None, tokenizer_name: str = "", **kwargs: Any) -> None:
         """As lm-eval's, but a second call with the same arguments reuses the requests, emptied of answers.
 
-        What comes from the model's wrapper (its way to apply the chat template) does not count: a task serves one
-        tokenizer.
+        A task that asks nothing is built without the chat template. What comes from the model's wrapper (its way to
+        apply the template) does not count: a task serves one tokenizer.
         """
         if self._built_for == kwargs:
             for instance in self._instances:
                 instance.resps, instance.filtered_resps = [], {}
             return
-        super().build_all_requests(chat_template=chat_template, tokenizer_name=tokenizer_name, **kwargs)
+        plain = {} if self.asks else {"apply_chat_template": False, "fewshot_as_multiturn": False}
+        super().build_all_requests(chat_template=chat_template, tokenizer_name=tokenizer_name, **{**kwargs, **plain})
         self._built_for = kwargs
 
 

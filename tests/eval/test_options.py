@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eval_documents import DOCUMENTS, PROGRAMS, REQUESTS, ROWS
+from multilingual_documents import write as write_multilingual
 
 from eval.harness import EvalSettings, Evaluation, Evaluator
 from eval.judge import Judgement
 from eval.judge_settings import JudgeSettings
+from eval.requests import conversation
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
@@ -37,8 +40,8 @@ def sampled(data_dir: Path, tokenizer: Any, tiny_model: Callable[..., Any]) -> t
     return evaluator, evaluator(tiny_model(0))
 
 
-def value(result: Evaluation, metric: str) -> float:
-    (found,) = (score["value"] for score in result.scores if score["metric"] == metric)
+def value(result: Evaluation, metric: str, task: str | None = None) -> float:
+    (found,) = (row["value"] for row in result.scores if row["metric"] == metric and task in (None, row["task"]))
     return float(found)
 
 
@@ -116,6 +119,35 @@ def test_a_chat_template_wraps_prompts_but_no_pages(
     }
     off = EvalSettings(data_dir=data_dir, tasks=("wikitext",), limit=2, device="cpu")
     assert value(result, "word_perplexity") == value(Evaluator(off, chat_tokenizer)(tiny_model(0)), "word_perplexity")
+
+
+def test_what_asks_nothing_is_not_wrapped_and_says_so(
+    tmp_path: Path, chat_tokenizer: Any, tiny_model: Callable[..., Any]
+) -> None:
+    folder = write_multilingual(tmp_path)
+    settings = EvalSettings(
+        tasks=("xnli_de", "tmmluplus"), source="local", data_dir=folder, device="cpu", chat_template="on"
+    )
+    evaluator = Evaluator(settings, chat_tokenizer)
+    result = evaluator(tiny_model(0))
+    assert evaluator.chat_template == {"xnli_de": "off", "tmmluplus": "on"}
+    prompts = {name: {one.args[0][:8] for one in task.instances} for name, task in evaluator.tasks.items()}
+    assert prompts == {"xnli_de_local": {""}, "tmmluplus_local": {"<system>"}}
+    plain = Evaluator(replace(settings, tasks=("xnli_de",), chat_template="off"), chat_tokenizer)(tiny_model(0))
+    assert value(result, "acc", "xnli_de") == value(plain, "acc", "xnli_de")
+
+
+def test_what_a_template_refuses_from_the_system_stands_before_the_first_question(chat_tokenizer: Any) -> None:
+    refusing = copy.deepcopy(chat_tokenizer)
+    refusing.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + TEMPLATE
+    )
+    turns = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
+    asked = [{"role": "system", "content": "Add. "}, *turns, {"role": "user", "content": "1+2?"}]
+    assert conversation(refusing, asked) == conversation(
+        refusing, [{"role": "user", "content": "Add. 1+1?"}, turns[1], asked[-1]]
+    )
+    assert "Add.\n\n1+2?" in conversation(refusing, [{"role": "system", "content": "Add."}, asked[-1]])
 
 
 def test_templated_prompts_are_those_of_lm_eval_and_built_once(
