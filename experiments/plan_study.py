@@ -130,7 +130,7 @@ class _Estimator:
         warnings = [
             *(warn_of_gpu(self.planning, self.served, self.tasks, self.group) if rounds else ()),
             *warn_of_memory(self.options.ram_gb, stages, self.workers),
-            *warn_of_inputs(self.models.values(), self.tasks, self.served),
+            *warn_of_inputs(self.models.values(), self.tasks, self.served, self.settings.source.value),
         ]
         return Estimate(
             models=list(self.models.values()),

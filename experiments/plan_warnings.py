@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from eval.multilingual import MULTILINGUAL
 from experiments import plan_cost as cost
 from experiments.family_config import missing_source
 from experiments.plan_config import Planning
@@ -113,9 +114,15 @@ def warn_of_memory(ram_gb: float | None, stages: Iterable[Stage], workers: int) 
 
 
 def warn_of_inputs(
-    models: Collection[Model], tasks: Sequence[Documents], served: cost.Served | None
+    models: Collection[Model], tasks: Sequence[Documents], served: cost.Served | None, source: str
 ) -> Iterator[str]:
-    """Models and documents that are still to be given, prompts that are too long, licences to accept."""
+    """Models and documents that are still to be given, prompts that are too long, licences to accept.
+
+    Args:
+        models, tasks: of the study.
+        served: the model; None where its shape is unknown.
+        source: where documents come from, ``eval.source``.
+    """
     for model in models:
         if model.place == MISSING:
             yield f"{missing_source(model.name)}; planned as large as pre"
@@ -123,7 +130,15 @@ def warn_of_inputs(
         if task.how == "unknown":
             yield f"{task.task} has no documents here and is not counted; name their folder with eval.data_dir"
         if served is not None and task.limit and task.longest + task.limit > served.shape.context:
-            yield f"{task.task}: the longest prompts lose their beginning, for the model's context is shorter"
+            yield (
+                f"{task.task}: the longest prompts with their answers outgrow the model's context, and a run refuses "
+                "them; lower eval.num_fewshot, or leave it out of eval.tasks"
+            )
+        if source == "hub" and task.task in MULTILINGUAL and MULTILINGUAL[task.task].script:
+            yield (
+                f"{task.task} cannot be loaded from the hub any more; write its rows to files, as "
+                "eval/tasks/multilingual says, and set eval.source=local eval.data_dir=DIR"
+            )
     gated = sorted({model.source for model in models if model.gated and model.download != 0})
     if gated:
         yield f"gated: {', '.join(gated)}; accept the licence on each model's page on the hub, then `hf auth login`"

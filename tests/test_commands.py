@@ -1,4 +1,4 @@
-"""Every command of the README runs to its end, one after the other, as its reader would run them.
+"""Every command of the README runs to its end, one after the other, as its reader would run them; and more studies.
 
 What is added makes them small: a family that is trained in seconds, and few items. ``make`` is run by CI, the command
 for SLURM by `tests/cluster`, those on published checkpoints by `tests/standins`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,11 @@ SMALL = {
 }
 #: The default sweep is large; two processes share a part of it.
 SHARED = ["merges=[math+code]", "methods=[ta]", "lambdas=[0.5,1]"]
+#: Experiments on the miniature family that the README only links to.
+QUESTIONS = [
+    ("sweep", ["experiment=mini_choosing", "lambdas=[0.5,1]", "search.trials=2"]),
+    ("reproduce", ["experiment=mini_transfer", "merges=[math+code]"]),
+]
 
 
 def write_benchmarks(folder: Path) -> None:
@@ -80,12 +86,15 @@ def test_every_command_of_the_readme_and_its_python_run(tmp_path: Path) -> None:
 
     found = [(door, words) for door, words in commands("README.md") if "hydra/launcher=slurm" not in words]
     assert {door for door, _ in found} == {"reproduce", "merge", "evaluate", "sweep", "compare", "plan"}
-    for door, words in found:
+    similarity = Path("results") / "mini" / "tables" / "similarity.csv"  # mini_transfer takes it for its profile
+    (tmp_path / similarity.parent).mkdir(parents=True)
+    shutil.copy(ROOT / similarity, tmp_path / similarity)
+    for door, words in [*found, *QUESTIONS]:
         for said, here in given.items():
             words = [here.join(word.split(said)) for word in words]
         shared = SHARED if "--multirun" in words else []
         run("-m", f"experiments.{door}", *words, *SMALL.get(door, ()), *shared)
-    for run_folder in ("mini", "mini-sweep", "mini_forgetting_l2-sweep"):
+    for run_folder in ("mini", "mini-sweep", "mini_forgetting_l2-sweep", "mini_choosing-sweep", "mini_transfer"):
         assert (tmp_path / "runs" / run_folder / "report.html").is_file()
     weights = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("merged", "again")]
     assert weights[0] == weights[1], "the recipe makes the same bytes"

@@ -194,6 +194,11 @@ def test_a_source_that_is_nothing_and_a_damaged_folder_are_refused(tmp_path: Pat
         (["plan.ram_gb=8"], ["merge needs 17 GB of memory", "experiments.merge"]),
         (["plan.ram_gb=30", "workers=2"], ["merge needs 33 GB of memory", "set workers=1"]),
         (["eval.tasks=[refusal]", "eval.data_dir=."], ["refusal has no documents here", "eval.data_dir"]),
+        (
+            ["eval.tasks=[wikitext,ja_leaderboard_jsquad]"],
+            ["ja_leaderboard_jsquad cannot be loaded from the hub any more", "set eval.source=local"],
+        ),
+        (["eval.num_fewshot=200"], ["gsm8k: the longest prompts", "lower eval.num_fewshot"]),
         ([], ["gated: google/gemma-2-2b, google/gemma-2-2b-it", "hf auth login"]),
     ],
 )
