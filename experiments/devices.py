@@ -9,6 +9,9 @@ import ctypes
 import os
 import re
 import subprocess
+from importlib.util import find_spec
+
+from experiments.mini.family import find_device
 
 
 def gpus() -> list[str]:
@@ -26,6 +29,24 @@ def gpus() -> list[str]:
         # Containers can have the driver without its tools.
         return [str(index) for index in range(_driver_count())]
     return _listed(listed)
+
+
+def evaluation_device(asked: str, backend: str) -> str:
+    """Where to evaluate: ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        ValueError: this machine has no GPU that PyTorch can use where one is asked for, or no vLLM; said before
+            anything is fetched or merged.
+    """
+    device = find_device(asked)
+    if device.startswith("cuda") and find_device("auto") != "cuda":
+        raise ValueError(f"eval.device={device}: there is no GPU that this PyTorch can use; choose eval.device=auto")
+    if backend == "vllm" and find_spec("vllm") is None:
+        raise ValueError(
+            "eval.backend=vllm: the package vllm is not installed here; pip install 'lata-bench[vllm]', or set "
+            "eval.backend=hf"
+        )
+    return device
 
 
 def _valid(variable: str) -> list[str]:

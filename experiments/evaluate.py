@@ -19,8 +19,9 @@ from eval.settings import EvalSettings
 from experiments import provenance
 from experiments.cli import Door, run
 from experiments.config import eval_settings
+from experiments.devices import evaluation_device
 from experiments.evaluate_config import EvaluateConfig, EvaluatePlan, evaluate_plan, register_schemas
-from experiments.mini.family import MiniFamily, find_device
+from experiments.mini.family import MiniFamily
 from experiments.scored import CODE, Scored, find
 from experiments.store import Store, check_writable, key_of
 
@@ -101,9 +102,7 @@ def evaluate(plan: EvaluatePlan) -> None:
 def _settings(plan: EvaluatePlan) -> EvalSettings:
     """The evaluation, with the places that depend on this machine."""
     config = plan.config.eval
-    device = find_device(config.device)
-    if device.startswith("cuda") and find_device("auto") != "cuda":
-        raise ValueError(f"eval.device={device}: there is no GPU that this PyTorch can use; choose eval.device=auto")
+    device = evaluation_device(config.device, config.backend)
     own = {"data_dir": MiniFamily(cache=plan.cache).data_dir()} if config.reads_family_data else {}
     return eval_settings(config, device=device, judge_cache=plan.cache / "judge", **own)
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from eval.harness import EvalSettings
 from experiments import families, provenance
 from experiments.config import Config, LoggerKind, Mode, StudyPlan, eval_settings, plain
+from experiments.devices import evaluation_device
 from experiments.jobs import AGAIN, TEST, Context, Entry, Job, Lam
 from experiments.method_choices import MethodChoice
-from experiments.mini.family import find_device
 from experiments.steps import Steps, Weights
 from experiments.store import check_writable, key_of, write_atomic
 
@@ -191,9 +191,7 @@ def again(plan: StudyPlan, entries: Sequence[Entry], steps: Steps) -> list[tuple
 
 def _settings(plan: StudyPlan) -> EvalSettings:
     config = plan.config.eval
-    device = find_device(config.device)
-    if device == "cuda" and find_device("auto") != "cuda":
-        raise ValueError("eval.device=cuda: there is no GPU that this PyTorch can use; choose eval.device=auto")
+    device = evaluation_device(config.device, config.backend)
     own = {"data_dir": families.evaluation_data(plan)} if config.reads_family_data else {}
     return eval_settings(config, device=device, judge_cache=plan.cache / "judge", **own)
 

@@ -65,3 +65,15 @@ def test_asking_loads_nothing_heavy() -> None:
     script = "import sys; from experiments.devices import gpus; gpus(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_what_this_machine_cannot_evaluate_with_is_refused_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "find_device", lambda asked: "cpu" if asked == "auto" else asked)
+    assert devices.evaluation_device("auto", "hf") == "cpu"
+    with pytest.raises(ValueError, match=r"eval\.device=cuda:1: there is no GPU .* choose eval\.device=auto"):
+        devices.evaluation_device("cuda:1", "hf")
+    monkeypatch.setattr(devices, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"vllm is not installed here; pip install .* set eval\.backend=hf"):
+        devices.evaluation_device("cpu", "vllm")

@@ -311,9 +311,8 @@ def test_a_kind_of_model_that_transformers_does_not_know_is_refused(place: Path,
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(sys.modules.get("vllm") is not None, reason="vllm is installed")
 def test_vllm_that_is_not_installed_is_one_line(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "vllm", None)
+    monkeypatch.setattr("experiments.devices.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"pip install 'lata-bench\[vllm\]'"):
         evaluated(place, tmp_path / "out", "eval.backend=vllm")
 
