@@ -49,7 +49,9 @@ def _read(file: Path) -> dict[str, list[float | None]]:
     if "layer" not in names or not columns:
         raise ValueError(f"profile={file} has no layers and tasks; give the file of experiments.analyze output=FILE")
     if [row["layer"] for row in rows] != [str(block) for block in range(len(rows))]:
-        raise ValueError(f"profile={file}: its rows must be the blocks 0, 1, 2, …; measure with granularity=block")
+        raise ValueError(
+            f"profile={file}: its rows must be the blocks 0, 1, 2, …; measure with granularity=block outside=keep"
+        )
     return {task: [_number(file, row, column) for row in rows] for task, column in columns.items()}
 
 

@@ -53,7 +53,11 @@ def test_the_committed_similarities_of_the_miniature_family_are_a_profile() -> N
         ("block,math\n0,0.5\n", "has no layers and tasks"),
         (
             "layer,math\n0.mlp,0.5\n0.attention,0.5\n",
-            "the blocks 0, 1, 2, …; measure with granularity=block",
+            "the blocks 0, 1, 2, …; measure with granularity=block outside=keep",
+        ),
+        (
+            "layer,math\nmodel.embed_tokens.weight,0.5\n0,0.5\n1,0.5\n",
+            "the blocks 0, 1, 2, …; measure with granularity=block outside=keep",
         ),
         ("layer,math\n1,0.5\n2,0.5\n", "rows must be the blocks"),
         ("layer,math\n0,0.5\n0,0.5\n", "rows must be the blocks"),
