@@ -45,7 +45,7 @@ def mergekit_yaml(facts: Facts, factors: Mapping[str, Mapping[str, float]] | Non
     Raises:
         ValueError: mergekit cannot make this merge, see `check`; or it cannot tell two parameters apart.
     """
-    check(facts.method, facts.parameters, facts.sources, facts.dtypes)
+    check(facts.method, facts.parameters, facts.sources, facts.dtypes, summed=factors is not None)
     tasks, pre, target = facts.tasks, facts.sources["pre"], _target(facts.sources)
     name, shared = _VARIANTS.get(facts.method, ("task_arithmetic", {"normalize": False}))
     own = _own_parameters(facts)
@@ -74,7 +74,13 @@ def mergekit_yaml(facts: Facts, factors: Mapping[str, Mapping[str, float]] | Non
     return _header(facts) + body
 
 
-def check(method: str, parameters: Mapping[str, Any], sources: Mapping[str, str], dtypes: Iterable[str]) -> None:
+def check(
+    method: str,
+    parameters: Mapping[str, Any],
+    sources: Mapping[str, str],
+    dtypes: Iterable[str],
+    summed: bool | None = None,
+) -> None:
     """Refuse what mergekit cannot make, as far as that is known before a merge.
 
     Args:
@@ -82,12 +88,16 @@ def check(method: str, parameters: Mapping[str, Any], sources: Mapping[str, str]
         parameters: its parameters, complete.
         sources: role → source, as in `Facts`.
         dtypes: safetensors dtypes of the result.
+        summed: whether its direction is a weighted sum of task vectors; None before the direction is made, which
+            alone tells it of a method that this module does not name.
 
     Raises:
         ValueError: the text says why, and what to choose instead.
     """
-    if method in _UNKNOWN:
-        what = _UNKNOWN[method]
+    what = _UNKNOWN.get(method)
+    if what is None and summed is False and method not in _EVEN:
+        what = "is no weighted sum of task vectors"
+    if what is not None:
         raise ValueError(f"{method!r} {what}, which mergekit does not know: it has no export, so merge it here")
     if method in _VARIANTS and parameters["variant"] != "mergekit":
         raise ValueError(

@@ -190,6 +190,17 @@ def test_what_mergekit_has_no_setting_for_has_no_export(method: str, reason: str
         export(method, {"share": 0.1})
 
 
+def test_a_method_of_the_users_own_is_exported_where_it_is_a_weighted_sum_and_refused_where_not() -> None:
+    weights = weights_by(block)
+    assert exported_weights(export("of_a_user", weights=weights)) == {
+        "org/math": weights["math"],
+        "org/code": weights["code"],
+    }
+    refusal = r"^'of_a_user' is no weighted sum of task vectors, .* it has no export, so merge it here$"
+    with pytest.raises(ValueError, match=refusal):
+        export("of_a_user")
+
+
 @pytest.mark.parametrize("method", ["lines", "lata_transferred"])
 def test_weights_by_depth_are_exported_as_they_are(method: str) -> None:
     weights = weights_by(block)
