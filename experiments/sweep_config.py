@@ -111,23 +111,35 @@ def checked_sweep(config: SweepConfig, complete: bool = True) -> SweepPlan:
     refuse_twice("selection and also", [way.value for way in ways])
     if Selection.fixed in ways:
         points = {label: tuple(dict.fromkeys((*own, config.lam))) for label, own in points.items()}
-    if axis.by_task or Selection.metagpt in ways:
-        _refuse_one_lambda(plan, "selection=metagpt" if not axis.by_task else "a λ for each task")
+    if axis.by_task:
+        _refuse_one_lambda(plan, "a λ for each task")
+    elif Selection.metagpt in ways:
+        beside = Selection.metagpt in config.also
+        _refuse_one_lambda(plan, _said(config, [Selection.metagpt]), ", or leave metagpt out of also" * beside)
     if config.mode is Mode.forget:
-        _refuse_for_forgetting(axis.by_task, ways)
+        _refuse_for_forgetting(config, axis.by_task)
     if config.metagpt not in (known := ["ta", "lata_linear", "lata_log", "lata_threshold"]):
         raise ValueError(
             f"metagpt={config.metagpt!r} must be one of {', '.join(known)}{suggest(config.metagpt, known)}"
         )
-    tried = [way.value for way in ways if way in (Selection.grid, Selection.search)]
+    tried = [way for way in ways if way in (Selection.grid, Selection.search)]
     development = _development(plan) if tried else ()
     if tried and not development:
-        rest = "selection=fixed" if config.mode is Mode.forget else "selection=fixed or selection=metagpt"
+        rest = "set selection=fixed" + " or selection=metagpt" * (config.mode is Mode.learn)
+        if config.selection not in tried:
+            rest = f"leave {' and '.join(way.value for way in tried)} out of also"
         raise ValueError(
-            f"selection={tried[0]} needs a development split, which none of the tasks that λ is chosen by has here; "
-            f"set {rest}"
+            f"{_said(config, tried)} needs a development split, which none of the tasks that λ is chosen by has "
+            f"here; {rest}"
         )
     return SweepPlan(**{**vars(plan), "door": "sweep"}, sweep=config, points=points, development=development)
+
+
+def _said(config: SweepConfig, ways: Sequence[Selection]) -> str:
+    """The key that asks for some ways of choosing: ``selection`` where it names one of them, else ``also``."""
+    if config.selection in ways:
+        return f"selection={config.selection.value}"
+    return f"also=[{','.join(way.value for way in ways)}]"
 
 
 def _development(plan: StudyPlan) -> tuple[str, ...]:
@@ -143,21 +155,27 @@ def _development(plan: StudyPlan) -> tuple[str, ...]:
     return found if config.mode is Mode.learn or own <= {*found} else ()
 
 
-def _refuse_for_forgetting(by_task: bool, ways: Sequence[Selection]) -> None:
+def _refuse_for_forgetting(config: SweepConfig, by_task: bool) -> None:
     """ValueError for what has no meaning where one expert is subtracted."""
     if by_task:
         raise ValueError("mode=forget takes one expert away, so lambdas is a list or a range, not one for each task")
-    for way in ways:
-        if way not in (Selection.fixed, Selection.grid):
-            raise ValueError(f"selection={way.value} is for learning; with mode=forget choose grid or fixed")
+    if config.selection not in (Selection.fixed, Selection.grid):
+        way = config.selection.value
+        raise ValueError(f"selection={way} is for learning; with mode=forget choose grid or fixed")
+    if config.also:
+        raise ValueError(
+            f"{_said(config, config.also)} is for learning, where a table compares ways of choosing λ; with "
+            "mode=forget leave also out"
+        )
 
 
-def _refuse_one_lambda(plan: StudyPlan, what: str) -> None:
+def _refuse_one_lambda(plan: StudyPlan, what: str, rest: str = "") -> None:
+    """ValueError where a method cannot have the λ for each task that `what` gives; `rest` is one more way out."""
     for choice in plan.methods:
         if not choice.method.takes_scales(choice.parameters):
             raise ValueError(
                 f"{what}: {choice.label} has one λ for all tasks; leave it out of methods, or give it "
-                "variant: mergekit or peft"
+                f"variant: mergekit or peft{rest}"
             )
 
 

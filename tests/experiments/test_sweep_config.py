@@ -99,7 +99,11 @@ def test_humaneval_has_no_development_split_but_the_miniature_one() -> None:
             ["lambdas={math: [1], code: [1]}", "merges=[math+code]", "methods=[ta,ties]"],
             "ties has one λ for all tasks",
         ),
-        (["selection=metagpt", "methods=[dare_ties]"], "selection=metagpt: dare_ties has one λ"),
+        (["selection=metagpt", "methods=[dare_ties]"], "^selection=metagpt: dare_ties has one λ .* or peft$"),
+        (
+            ["also=[metagpt]", "methods=[dare_ties]"],
+            r"^also=\[metagpt\]: dare_ties has one λ .* or peft, or leave metagpt out of also$",
+        ),
         (["search.trials=0"], "search.trials=0 must be at least 1"),
         (["metagpt=ties"], "metagpt='ties' must be one of"),
         (["eval.tasks=[gsm8k]"], "eval.tasks lacks wikitext"),
@@ -107,7 +111,19 @@ def test_humaneval_has_no_development_split_but_the_miniature_one() -> None:
         (["mode=forget", "forget=[]"], "mode=forget: nothing to forget"),
         (["mode=forget", "selection=search"], "selection=search is for learning; with mode=forget choose grid or"),
         (["mode=forget", "lambdas={ua: [1]}"], "mode=forget takes one expert away"),
-        (["mode=forget", "eval.tasks=[wikitext,gsm8k]"], "needs a development split"),
+        (["mode=forget", "also=[fixed]"], r"also=\[fixed\] is for learning, .* with mode=forget leave also out"),
+        (
+            ["mode=forget", "eval.tasks=[wikitext,gsm8k]"],
+            "^selection=grid needs a development split, .*; set selection=fixed$",
+        ),
+        (
+            ["eval=paper", "eval.tasks=[wikitext,humaneval]", "merges=[code]"],
+            "^selection=grid needs a development split, .*; set selection=fixed or selection=metagpt$",
+        ),
+        (
+            ["selection=fixed", "also=[grid,search]", "eval.tasks=[wikitext]"],
+            r"^also=\[grid,search\] needs a development split, .*; leave grid and search out of also$",
+        ),
         (["also=[grid]"], "selection and also: grid stands twice"),
         (["dev_limit=0"], "dev_limit=0 must be at least 1"),
     ],
