@@ -58,8 +58,8 @@ def _suggested(sweep: Sweeping, curve: Curve, trial: Trial) -> Lam:
     def suggest(name: str, values: list[float]) -> float:
         return round(trial.suggest_float(name, min(values), max(values), step=STEP), 10)
 
-    points = sweep.plan.points[label]
+    grid = sweep.plan.grid[label]
     if not choice.method.takes_scales(choice.parameters):
-        return suggest("lam", [point for point in points if isinstance(point, float)])
-    by_task = {task: [dict(point)[task] if isinstance(point, tuple) else point for point in points] for task in tasks}
+        return suggest("lam", [point for point in grid if isinstance(point, float)])
+    by_task = {task: [dict(point)[task] if isinstance(point, tuple) else point for point in grid] for task in tasks}
     return tuple((task, suggest(task, by_task[task])) for task in tasks)

@@ -63,11 +63,13 @@ class SweepPlan(StudyPlan):
 
     Attributes:
         sweep: the composed configuration.
-        points: name of a combination → the λ that are visited, in order.
+        grid: name of a combination → the λ of ``lambdas``: what a grid is the best of, and a search looks between.
+        points: the same and, where a way of choosing takes it, the fixed λ: what is visited anyway, in order.
         development: the tasks that λ is chosen by; none where it is not tried out.
     """
 
     sweep: SweepConfig = field(default_factory=SweepConfig)
+    grid: Mapping[str, tuple[Lam, ...]] = field(default_factory=dict)
     points: Mapping[str, tuple[Lam, ...]] = field(default_factory=dict)
     development: tuple[str, ...] = ()
 
@@ -106,11 +108,11 @@ def checked_sweep(config: SweepConfig, complete: bool = True) -> SweepPlan:
     if config.search.trials < 1:
         raise ValueError(f"search.trials={config.search.trials} must be at least 1")
     axis = _Axis(LAMBDAS if config.lambdas is None else config.lambdas, config.family.experts)
-    points = {label: axis.points(label, one.experts) for label, one in plan.combinations.items()}
+    grid = {label: axis.points(label, one.experts) for label, one in plan.combinations.items()}
     ways = (config.selection, *config.also)
     refuse_twice("selection and also", [way.value for way in ways])
-    if Selection.fixed in ways:
-        points = {label: tuple(dict.fromkeys((*own, config.lam))) for label, own in points.items()}
+    fixed = (config.lam,) if Selection.fixed in ways else ()
+    points = {label: tuple(dict.fromkeys((*own, *fixed))) for label, own in grid.items()}
     if axis.by_task:
         _refuse_one_lambda(plan, "a λ for each task")
     elif Selection.metagpt in ways:
@@ -132,7 +134,9 @@ def checked_sweep(config: SweepConfig, complete: bool = True) -> SweepPlan:
             f"{_said(config, tried)} needs a development split, which none of the tasks that λ is chosen by has "
             f"here; {rest}"
         )
-    return SweepPlan(**{**vars(plan), "door": "sweep"}, sweep=config, points=points, development=development)
+    return SweepPlan(
+        **{**vars(plan), "door": "sweep"}, sweep=config, grid=grid, points=points, development=development
+    )
 
 
 def _said(config: SweepConfig, ways: Sequence[Selection]) -> str:

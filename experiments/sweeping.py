@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -145,15 +145,17 @@ class Sweeping:
 
         A way that tries λ out sees the development split alone, and of all points those that it visits itself.
         """
-        grid = [self.entry(curve, lam) for curve in self.curves for lam in self.plan.points[curve[1]]]
-        return {way: self._chosen(way, grid) for way in self.plan.ways}
+        for curve in self.curves:
+            for lam in self.plan.points[curve[1]]:
+                self.entry(curve, lam)
+        return {way: self._chosen(way) for way in self.plan.ways}
 
-    def _chosen(self, way: Selection, grid: list[Entry]) -> dict[Curve, str]:
+    def _chosen(self, way: Selection) -> dict[Curve, str]:
         if way is Selection.fixed:
-            return {curve: self.entry(curve, self.plan.config.lam).point for curve in self.curves}
+            return self._given(dict.fromkeys(self.curves, self.plan.config.lam))
         if way is Selection.metagpt:
-            return {curve: self.entry(curve, lam).point for curve, lam in self._coefficients().items()}
-        visited = list(grid)
+            return self._given(self._coefficients())
+        visited = [self.entry(curve, lam) for curve in self.curves for lam in self.plan.grid[curve[1]]]
         if way is Selection.search:
             from experiments.searching import search
 
@@ -164,6 +166,13 @@ class Sweeping:
             if self.stable(entry):
                 own[curve_of(entry)][entry] = None
         return {curve: self._best(entries) for curve, entries in own.items() if entries}
+
+    def _given(self, lams: Mapping[Curve, Lam]) -> dict[Curve, str]:
+        """λ that no score has a say in; beside ways that try λ out their points are developed as all others are."""
+        entries = {curve: self.entry(curve, lam) for curve, lam in lams.items()}
+        if self.plan.development:
+            self.develop(entries.values())
+        return {curve: entry.point for curve, entry in entries.items()}
 
     def develop(self, entries: Iterable[Entry]) -> None:
         """Evaluate points on the development split: all for their perplexity, stable ones for their tasks."""

@@ -184,14 +184,20 @@ def test_every_other_way_of_choosing_runs(small_cache: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_ways_of_choosing_stand_beside_each_other(small_cache: Path, tmp_path: Path) -> None:
-    words = ("methods=[ta]", "merges=[math+code]", "lambdas=[0.5]", "also=[fixed, metagpt]", "logger=none")
-    done = reproduce(tmp_path, small_cache, *words, door="sweep")
+@pytest.mark.parametrize("ways", [("grid", "fixed", "metagpt"), ("metagpt", "grid"), ("fixed", "search")])
+def test_ways_of_choosing_stand_beside_each_other(small_cache: Path, tmp_path: Path, ways: tuple[str, ...]) -> None:
+    words = ("methods=[ta]", "merges=[math+code]", "lambdas=[0.5]", "search.trials=1", "logger=none")
+    asked = (f"selection={ways[0]}", f"also=[{','.join(ways[1:])}]")
+    done = reproduce(tmp_path, small_cache, *words, *asked, door="sweep")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "mini-sweep"
-    assert pd.read_csv(folder / "choices.csv").selection.tolist() == ["grid"]
+    assert pd.read_csv(folder / "choices.csv").selection.tolist() == [ways[0]]
     header = (folder / "tables" / "choosing.csv").read_text().splitlines()[0]
-    assert all(way in header for way in ("grid", "fixed", "metagpt"))
+    assert all(way in header for way in ways)
+    found = scores(folder)
+    points = [set(found[(found.kind == "learn") & (found.split == split)].point) for split in ("test", "dev")]
+    assert points[0] == points[1]
+    assert json.loads((folder / "provenance.json").read_text())["objective"] is not None
 
 
 @pytest.mark.slow

@@ -73,6 +73,7 @@ def test_other_ways_of_choosing_visit_the_fixed_lambda_too() -> None:
     made = plan("also=[fixed]", "lambdas=[0.5]", "lam=0.7")
     assert [way.value for way in made.ways] == ["grid", "fixed"]
     assert names(made) == ["0.5", "0.7"]
+    assert made.grid == plan("lambdas=[0.5]").grid == plan("lambdas=[0.5]").points
 
 
 def test_humaneval_has_no_development_split_but_the_miniature_one() -> None:
