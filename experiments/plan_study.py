@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments import plan_cost as cost
 from experiments.family_config import FamilyKind, mini_family
-from experiments.jobs import Entry, Job
+from experiments.jobs import Entry
 from experiments.mini.stages import Stage as Training
 from experiments.pipeline import entries_of
 from experiments.plan_config import Planning
@@ -110,6 +110,7 @@ class _Estimator:
         self.sweep = self.study if isinstance(self.study, SweepPlan) else None
         self.entries = list(entries_of(self.study, self.sweep.points if self.sweep else None))
         self.jobs = list(dict.fromkeys(entry.job for entry in self.entries))
+        self.merges = [job for job in self.jobs if job.method]
         self.tasks = documents(self.study, self.models["pre"].tokenizer, self.options.answers)
         self.group = self.options.gpus if self.settings.device_map is not None else self.settings.tensor_parallel
         groups = 0 if planning.machine.is_cpu else self.options.gpus // self.group
@@ -126,7 +127,6 @@ class _Estimator:
         stages = [stage for stage in (self._download(), self._train()) if stage is not None]
         stages += [self._merge(), self._evaluate(rounds)] if rounds else []
         stages += [self._similarity()]
-        merges = sum(bool(job.method) for job in self.jobs) + self._trials()
         warnings = [
             *(warn_of_gpu(self.planning, self.served, self.tasks, self.group) if rounds else ()),
             *warn_of_memory(self.options.ram_gb, stages, self.workers),
@@ -136,7 +136,7 @@ class _Estimator:
             models=list(self.models.values()),
             stages=stages,
             rounds=rounds,
-            merges=merges,
+            merges=len(self.merges) + self._found(),
             workers=self.workers,
             download=distinct_download(self.models.values()),
             store=sum(one.count * _recorded(one.tasks) for one in rounds),
@@ -145,11 +145,12 @@ class _Estimator:
             notes=list(dict.fromkeys(model.note for model in self.models.values() if model.note)),
         )
 
-    def _trials(self) -> int:
-        """Points that a search adds."""
-        if self.sweep is None or Selection.search not in self.sweep.ways:
+    def _found(self) -> int:
+        """Points whose λ is found when the sweep runs: a search's trials, and MetaGPT's one."""
+        if self.sweep is None:
             return 0
-        return self._curves() * self.sweep.sweep.search.trials
+        each = {Selection.search: self.sweep.sweep.search.trials, Selection.metagpt: 1}
+        return self._curves() * sum(each.get(way, 0) for way in self.sweep.ways)
 
     def _curves(self) -> int:
         """Methods of every combination and seed."""
@@ -157,8 +158,8 @@ class _Estimator:
         return len(self.study.seeds) * sum(len(self.study.methods_of(one)) for one in combinations)
 
     def _rounds(self) -> list[Round]:
-        models = sum(not job.method for job in self.jobs)
-        merges = len(self.jobs) - models + self._trials()
+        models = len(self.jobs) - len(self.merges)
+        merges = len(self.merges) + self._found()
         again = _again(self.study.config.baseline, self.entries, self.settings.batch_size)
         if not self.jobs:
             return []
@@ -214,12 +215,11 @@ class _Estimator:
         return Stage("train", f"{missing} models", cost.PROCESS, 0, seconds, seconds)
 
     def _merge(self) -> Stage:
-        merges = [job for job in self.jobs if job.method]
         others = [job for job in self.jobs if not job.method]
-        seconds = self._combining(self._made(merges) + sum(2 * self._stored(job.start) for job in others))
+        seconds = self._combining(self._made() + sum(2 * self._stored(job.start) for job in others))
         known = self._known()
         held = None if not known else self.workers * (cost.PROCESS + self._held_bytes())
-        what = f"{len(merges)} merges, {len(others)} models"
+        what = f"{len(self.merges) + self._found()} merges, {len(others)} models"
         return Stage("merge", what, held, 0, seconds if known else None, seconds if known else None)
 
     def _evaluate(self, rounds: Sequence[Round]) -> Stage:
@@ -233,7 +233,7 @@ class _Estimator:
             bandwidth=machine.bandwidth * self.options.memory_use * together,
             launch=self.planning.launch,
         )
-        made = self._combining(self._made([job for job in self.jobs if job.method]))
+        made = self._combining(self._made())
         expected, most = (
             sum(one.count * cost.evaluation_seconds(self.served, one.tasks, rates, longest) for one in rounds)
             / self.side_by_side
@@ -262,17 +262,20 @@ class _Estimator:
     def _known(self) -> bool:
         return all(model.stored is not None for model in self.models.values())
 
-    def _made(self, merges: Iterable[Job]) -> float:
-        """Bytes that making merges in memory reads and writes: the passes, then θ_start, D and the result."""
+    def _made(self) -> float:
+        """Bytes that making all merges in memory reads and writes: the passes, then θ_start, D and the result.
+
+        Those whose λ is not known yet take what the others take on average.
+        """
         total = 0.0
-        for job in merges:
+        for job in self.merges:
             method, parameters = get(job.method), dict(job.parameters)
             models = sum(map(self._stored, ("pre", *job.experts)))
             total += method.count_passes(parameters) * models + (
                 self._stored("base") if method.needs_similarity else 0
             )
             total += self._stored(job.start) * (2 if job.start == "pre" else 3) + self._direction_bytes()
-        return total
+        return total * (1 + self._found() / max(1, len(self.merges)))
 
     def _combining(self, read: float) -> float:
         """Seconds of `read` bytes of models on all cores; the disk does not get faster with them."""
@@ -286,7 +289,7 @@ class _Estimator:
 
     def _held_bytes(self) -> float:
         """θ_start as it is stored, and D."""
-        starts = {job.start for job in self.jobs if job.method}
+        starts = {job.start for job in self.merges}
         return max(map(self._stored, starts), default=0) + (self._direction_bytes() if starts else 0)
 
 

@@ -35,9 +35,10 @@ def test_every_experiment_can_be_planned(file: Path, tmp_path: Path, monkeypatch
     planned = estimate(question)
     study = question.study
     jobs = {entry.job for entry in entries_of(study, study.points if isinstance(study, SweepPlan) else None)}
-    searched = isinstance(study, SweepPlan) and Selection.search in study.ways
-    trials = len(study.methods) * study.sweep.search.trials if searched else 0
-    assert planned.merges == sum(bool(job.method) for job in jobs) + trials
+    ways = study.ways if isinstance(study, SweepPlan) else ()
+    trials = study.sweep.search.trials if isinstance(study, SweepPlan) and Selection.search in ways else 0
+    found = len(study.methods) * (trials + (Selection.metagpt in ways))
+    assert planned.merges == sum(bool(job.method) for job in jobs) + found
     assert planned.seconds is not None
     assert planned.most is not None
     assert 0 < planned.seconds <= planned.most
@@ -69,6 +70,33 @@ def test_limits_fewer_methods_and_seeds_change_the_count(tmp_path: Path) -> None
     assert some.seconds < all_.seconds
     samples = made(tmp_path, *family, "eval.tasks=[humaneval]", "eval.samples=20")
     assert samples.tasks[0].prompt_tokens == pytest.approx(20 * all_.tasks[2].prompt_tokens)
+
+
+def test_a_sweep_counts_the_points_that_only_its_run_finds_on_every_split(tmp_path: Path) -> None:
+    sweep = ("mode=learn", "merges=[math+code,ua+code]", "methods=[ta,lata_log]", "lambdas=[0.5,1.0]", "seeds=[0,1]")
+    models, curves, again = 2 * 5, 2 * 2 * 2, 2 * 2
+    points = {
+        "": (2, 1),
+        "also=[fixed]": (2, 2),
+        "also=[fixed] lam=0.7": (3, 2),
+        "also=[metagpt]": (3, 2),
+        "selection=metagpt also=[grid,search] search.trials=5": (8, 3),
+    }
+    for words, (visited, ways) in points.items():
+        planned = made(tmp_path, *sweep, *words.split())
+        assert planned.merges == visited * curves
+        assert [one.count for one in planned.rounds] == [
+            models + visited * curves + again,
+            models + visited * curves,
+        ]
+        (stage,) = (stage for stage in planned.stages if stage.name == "merge")
+        assert stage.what == f"{visited * curves} merges, {models} models"
+        chosen, _ = made(tmp_path, *sweep, *words.split(), "hindsight=false").rounds
+        assert chosen.count == models + ways * curves + again
+    seconds = [made(tmp_path, *sweep, words).seconds for words in ("also=[metagpt]", "lambdas=[0.5,1.0,1.5]")]
+    assert seconds[0] == pytest.approx(seconds[1])
+    alone = made(tmp_path, *sweep, "selection=metagpt")
+    assert [(one.what, one.count) for one in alone.rounds] == [("test", models + 3 * curves + again)]
 
 
 def test_tokens_are_counted_where_documents_and_tokenizer_are_here(tmp_path: Path) -> None:
