@@ -9,8 +9,11 @@ from typing import Any
 
 import yaml
 
+from experiments.family_config import refuse_twice
 from experiments.profiles import profile
+from experiments.store import key_of
 from lata.methods import Method, get
+from lata.methods.rules import Profile
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -32,7 +35,7 @@ class MethodChoice:
     @property
     def changed(self) -> str:
         """The parameters that differ from the method's own defaults, as ``key=value, …``."""
-        return ", ".join(_said(key, self.parameters[key]) for key in self.own)
+        return ", ".join(_said(key, self.parameters[key], {}) for key in self.own)
 
     @property
     def own(self) -> list[str]:
@@ -43,10 +46,11 @@ class MethodChoice:
 def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:
     """Turn ``[ta, {name: ties, density: 0.3}]`` into methods with all their parameters.
 
-    Defaults come from `conf/method/<name>.yaml`. Two entries with equal parameters are an error; where a method
-    stands twice its labels say the parameters in which the entries differ.
+    Defaults come from `conf/method/<name>.yaml`. Two entries with equal parameters, or with equal labels, are an
+    error; where a method stands twice its labels say the parameters in which the entries differ.
     """
     resolved: list[tuple[Method, dict[str, Any]]] = []
+    files: dict[Profile, str] = {}
     for entry in entries:
         given = {"name": entry} if isinstance(entry, str) else entry
         if not isinstance(given, dict) or not isinstance(given.get("name"), str):
@@ -55,27 +59,41 @@ def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:
         file = yaml.safe_load((CONF / "method" / f"{method.name}.yaml").read_text(encoding="utf-8"))
         said = {key: value for key, value in {**file, **given}.items() if key != "name"}
         if "profile" in said:
-            said["profile"] = profile(_beside(said["profile"]))
+            source = said["profile"]
+            said["profile"] = profile(_beside(source))
+            if isinstance(source, str):
+                files[said["profile"]] = Path(source).stem
         parameters = method.parameters(said)
         if (method, parameters) in resolved:
             raise ValueError(f"methods: {method.name} stands twice with the same parameters")
         resolved.append((method, parameters))
+    choices = _labelled(resolved, files)
+    refuse_twice("methods", [choice.label for choice in choices])
+    return choices
+
+
+def _labelled(resolved: list[tuple[Method, dict[str, Any]]], files: Mapping[Profile, str]) -> list[MethodChoice]:
+    """The rows with their labels; profiles are called by their `files` where those names tell all of them apart."""
+    profiles = {parameters["profile"] for _, parameters in resolved if "profile" in parameters}
+    names = files if len(set(files.values())) == len(profiles) else {}
     choices = []
     for method, parameters in resolved:
         choice = MethodChoice(method, parameters, method.name)
         others = [other for same, other in resolved if same is method]
         apart = [key for key in choice.own if any(other[key] != parameters[key] for other in others)]
         if apart:
-            choice = replace(
-                choice, label=f"{method.name}({', '.join(_said(key, parameters[key]) for key in apart)})"
-            )
+            words = ", ".join(_said(key, parameters[key], names) for key in apart)
+            choice = replace(choice, label=f"{method.name}({words})")
         choices.append(choice)
     return choices
 
 
-def _said(key: str, value: Any) -> str:
-    """A parameter for people; a profile by what it is of."""
-    return f"{key}=({', '.join(task for task, _ in value)})" if isinstance(value, tuple) else f"{key}={value}"
+def _said(key: str, value: Any, names: Mapping[Profile, str]) -> str:
+    """A parameter for people; a profile by its name, or by its tasks and a digest of its numbers."""
+    if not isinstance(value, tuple):
+        return f"{key}={value}"
+    tasks = ", ".join(task for task, _ in value)
+    return f"{key}={names.get(value, f'({tasks}) {key_of(profile=value)[:6]}')}"
 
 
 def _beside(value: Any) -> Any:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 
+from experiments import method_choices
 from experiments.config import CONF, StudyPlan, register_schemas, study
-from experiments.method_choices import resolve_methods
+from experiments.method_choices import MethodChoice, resolve_methods
 from experiments.pipeline import entries_of
 from experiments.sweep_config import register_schemas as register_sweep_schemas
 from experiments.sweep_config import sweep_plan
+from lata.methods import get
+from lata.methods.rules import OneOf
+from lata.weighting import RANK_SCHEDULES
 
 HEAVY = "torch transformers lm_eval wandb pandas"
 
@@ -99,6 +106,38 @@ def test_parameters_can_be_given_in_place() -> None:
 def test_a_method_that_stands_twice_is_told_apart_by_its_parameters() -> None:
     labels = [c.label for c in resolve_methods(["ties", {"name": "ties", "density": 0.3}])]
     assert labels == ["ties", "ties(density=0.3)"]
+
+
+def transferred(*profiles: Any, **parameters: Any) -> list[MethodChoice]:
+    """Rows of `lata_transferred`, one a profile, beside a row without any."""
+    rows = [{"name": "lata_transferred", "profile": profile, **parameters} for profile in profiles]
+    return resolve_methods(["ta", *rows])[1:]
+
+
+def test_profiles_of_the_same_tasks_are_told_apart_by_their_files_or_by_their_numbers(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("small.csv", "large.csv", "more/large.csv")]
+    files[2].parent.mkdir()
+    for place, file in enumerate(files):
+        file.write_text(f"layer,math\n0,0.5\n1,0.{place}\n")
+    small, large, more = map(str, files)
+    assert [row.label for row in transferred(small)] == ["lata_transferred"]
+    found = transferred(small, large)
+    assert [row.label for row in found] == ["lata_transferred(profile=small)", "lata_transferred(profile=large)"]
+    assert len({row.changed for row in found}) == 2
+    assert [row.changed for row in transferred(large)] == [found[1].changed]
+    for same in (transferred(large, more), transferred(large, {"math": [0.5, 0.2]})):
+        assert len({row.label for row in same}) == 2
+        assert [row.label for row in same] == [f"lata_transferred({row.changed})" for row in same]
+        assert all(re.fullmatch(r"profile=\(math\) [0-9a-f]{6}", row.changed) for row in same)
+    both = resolve_methods([{"name": "lata_transferred", "profile": small, "schedule": s} for s in RANK_SCHEDULES])
+    assert [row.label for row in both][:2] == ["lata_transferred", "lata_transferred(schedule=lata_log)"]
+
+
+def test_rows_that_would_have_one_label_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = replace(get("ties"), rules={**get("ties").rules, "density": OneOf(("1", 1))})  # type: ignore[arg-type]
+    monkeypatch.setattr(method_choices, "get", lambda _: words)
+    with pytest.raises(ValueError, match=r"^methods: ties\(density=1\) stands twice$"):
+        resolve_methods([{"name": "ties", "density": "1"}, {"name": "ties", "density": 1}])
 
 
 @pytest.mark.parametrize(
