@@ -13,6 +13,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "lata" / "methods" / "README.md").read_text(encoding="utf-8")
 
+#: Prints what the results of a study are told of its controls.
+CONTROLS = """
+from hydra import compose, initialize_config_dir
+from experiments.config import CONF, register_schemas, study
+from experiments.frames import facts
+
+register_schemas()
+with initialize_config_dir(str(CONF), version_base="1.3"):
+    plan = study(compose("config", overrides=["methods=[ta, lata_linear, lata_squared, ta_half]"]))
+print(*facts(plan, [], {}, "")["controls"])
+"""
+
 
 @pytest.mark.slow
 def test_the_example_of_the_guide_is_a_method_like_any_other(tmp_path: Path) -> None:
@@ -32,3 +44,5 @@ def test_the_example_of_the_guide_is_a_method_like_any_other(tmp_path: Path) -> 
     run.append(f"cache={tmp_path / 'cache'}")
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "2 merges" in done.stdout, done.stderr
+    done = subprocess.run([sys.executable, "-c", CONTROLS], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["lata_squared", "ta_half"], done.stderr
