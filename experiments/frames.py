@@ -100,6 +100,7 @@ def make_sweep(
 def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, run_key: str) -> dict[str, Any]:
     """What tables and claims need to know of a study beside its numbers; see `results.inputs.Study`."""
     config = plan.config
+    choices = (*plan.methods, *plan.forget_methods)
     meta: dict[str, Any] = {
         "experiment": config.name,
         "family": config.family.name,
@@ -112,8 +113,8 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
         "forgets": {job.name: {"target": job.target, "forget": job.forget} for job in config.forget},
         "expert_task": dict(config.family.expert_task),
         "models": list(dict.fromkeys(entry.label for entry in entries if entry.kind == "model")),
-        "methods": {choice.label: dict(choice.parameters) for choice in (*plan.methods, *plan.forget_methods)},
-        "controls": [choice.label for choice in plan.methods if choice.method.control],
+        "methods": {choice.label: dict(choice.parameters) for choice in choices},
+        "controls": list(dict.fromkeys(choice.label for choice in choices if choice.method.control)),
         "baseline": config.baseline,
         "schedule": vars(config.schedule).copy(),
         "harm_threshold": config.harm_threshold,

@@ -7,7 +7,6 @@ import math
 from results.choosing import Gap, Way, in_order, mean_gap, reference_of
 from results.findings import Answer
 from results.grid import EXPLORED, UNSTABLE, Cell, Column, Row, Table
-from results.lineup import group_of
 from results.sweep import lambdas_of
 from results.sweep_analysis import SweepAnalysis
 from results.sweep_tables import NONE, RATE, SCORE_TITLE, found_objective, points_text
@@ -86,9 +85,8 @@ def _names(found: SweepAnalysis) -> list[str]:
 
 def _mean(found: SweepAnalysis, name: str) -> tuple[Gap, int] | None:
     """Mean difference from the reference over methods (no controls) and merges, and over how many."""
-    gaps = [
-        ways[name].gap for (_, label), ways in found.ways.items() if name in ways and group_of(label) != "control"
-    ]
+    is_control = found.chosen.lineup.is_control
+    gaps = [ways[name].gap for (_, label), ways in found.ways.items() if name in ways and not is_control(label)]
     have = [gap for gap in gaps if gap is not None]
     return (mean_gap(have), len(have)) if have else None
 

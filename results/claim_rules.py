@@ -19,7 +19,7 @@ from results.analysis import Analysis
 from results.compare import ALPHA, CONFIRMATORY_BASELINES
 from results.estimates import Estimate
 from results.layers import THRESHOLD, layer_vectors, shares_under
-from results.lineup import LATA, Model, group_of
+from results.lineup import LATA, Model
 from results.selection import utilities
 from results.statistics import holm, spearman
 from results.wording import difference, listed, number, p_value, span, title_of
@@ -283,9 +283,8 @@ def c6(analysis: Analysis) -> Verdict:
 
     Looked at are points with one λ for all tasks, and all methods but the controls.
     """
-    scores = analysis.scores[
-        (analysis.scores["kind"] == "learn") & ~analysis.scores["label"].map(group_of).eq("control")
-    ]
+    controls = analysis.scores["label"].map(analysis.lineup.is_control).astype(bool)
+    scores = analysis.scores[(analysis.scores["kind"] == "learn") & ~controls]
     points = scores.assign(lam=scores["lambda"].astype(float)).dropna(subset=["lam"])
     keys = ["merge", "label"]
     points = points[points.groupby(keys, sort=False)["lam"].transform("nunique") >= 3] if len(points) else points

@@ -19,7 +19,7 @@ import pandas as pd
 
 from results.bootstrap import equivalence_p, interval, two_sided_p
 from results.estimates import Measure, rounded
-from results.lineup import BASELINES, CONTROLS, LATA, OTHERS, Lineup, Model, base_name
+from results.lineup import BASELINES, OTHERS, Lineup, Model, base_name, is_lata
 from results.statistics import FloatArray, holm, mcnemar_exact
 from results.wording import PERCENT
 
@@ -49,11 +49,7 @@ class Pair:
 
     def confirmatory(self, task: str, lineup: Lineup) -> bool:
         """Whether this pair on this task belongs to the confirmatory family."""
-        wanted = (
-            self.kind == "learn"
-            and base_name(self.a.label) in LATA
-            and base_name(self.b.label) in CONFIRMATORY_BASELINES
-        )
+        wanted = self.kind == "learn" and is_lata(self.a.label) and base_name(self.b.label) in CONFIRMATORY_BASELINES
         return wanted and (task == "wikitext" or task in lineup.members(self.merge))
 
 
@@ -67,11 +63,11 @@ def pairs(lineup: Lineup) -> list[Pair]:
 
     for merge in lineup.merges("learn"):
         labels = lineup.labels("learn", merge)
-        rivals = [label for label in labels if base_name(label) in (*OTHERS, *CONTROLS)]
+        rivals = [label for label in labels if base_name(label) in OTHERS or lineup.is_control(label)]
         for label in labels:
             add(Model("learn", merge, label), Model("learn", merge, lineup.baseline), "learn", merge)
         for label in labels:
-            if base_name(label) in LATA:
+            if is_lata(label):
                 for other in (*BASELINES, *rivals):
                     add(Model("learn", merge, label), Model("learn", merge, other), "learn", merge)
     for merge in lineup.merges("forget"):

@@ -86,7 +86,7 @@ def compared_figures(made: Comparison) -> Drawings:
     return drawn(
         {
             "pareto": lambda: pareto_fronts(made.curves) if made.curves else None,
-            "critical_difference": lambda: critical_difference_diagram(made.ranking),
+            "critical_difference": lambda: critical_difference_diagram(made.ranking, made.lineup),
         }
     )
 

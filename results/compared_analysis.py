@@ -13,7 +13,7 @@ from results.analysis import Analysis, analyse
 from results.compared_curves import FEWEST, Curves
 from results.compared_rows import CHOSEN, against_baseline, at_every_lambda, corrected
 from results.inputs import Study
-from results.lineup import Lineup, group_of
+from results.lineup import Lineup
 from results.matched import Match, matches
 from results.pareto import Volume, volumes
 from results.ranks import Cell, Ranking, ranking
@@ -119,8 +119,9 @@ def compared(sweep: Sweep, baseline: str, every_lambda: bool = False) -> Compari
     sweep, notes = _with_baseline(sweep, baseline)
     chosen = analyse(sweep.at())
     absent: dict[str, str] = dict(notes)
-    order = Lineup(Study(sweep.scores, sweep.items, meta=sweep.meta)).labels("learn")
-    methods = tuple(label for label in order if group_of(label) != "control" or label == baseline)
+    lineup = Lineup(Study(sweep.scores, sweep.items, meta=sweep.meta))
+    order = lineup.labels("learn")
+    methods = tuple(label for label in order if not lineup.is_control(label) or label == baseline)
     broken = _broken(sweep, chosen.lineup)
     made = [(merge, label) for kind, merge, label in sweep.methods if kind == "learn"]
     rows = corrected([against_baseline(chosen, baseline, CHOSEN, made, broken)])

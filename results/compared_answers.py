@@ -13,7 +13,6 @@ import numpy as np
 from results.compare import ALPHA
 from results.compared_analysis import Comparison
 from results.findings import Answer
-from results.lineup import group_of
 from results.matched import over_range
 from results.pareto import ALL, Volume
 from results.standing import Contrast, contrast
@@ -31,8 +30,9 @@ def answers(comparison: Comparison) -> tuple[Answer, ...]:
 
 def _order(comparison: Comparison) -> list[str]:
     """Methods that can be best, the best first."""
-    methods = [label for label in comparison.methods if label in comparison.scores and group_of(label) != "control"]
-    return sorted(methods, key=lambda label: -comparison.scores[label].value)
+    scores, is_control = comparison.scores, comparison.lineup.is_control
+    methods = [label for label in comparison.methods if label in scores and not is_control(label)]
+    return sorted(methods, key=lambda label: -scores[label].value)
 
 
 def _without_scores(comparison: Comparison) -> tuple[Answer, ...]:
@@ -61,7 +61,7 @@ def _which(comparison: Comparison, order: list[str]) -> Answer:
             others.append(f"by mean rank over scores and perplexity {first} is ahead ({mean:.2f})")
     if widest := _widest(comparison, order):
         others.append(f"{widest.label}’s fronts over λ cover most (hypervolume {widest.value:.2f})")
-    controls = [label for label in comparison.scores if group_of(label) == "control" and label not in order]
+    controls = [label for label in comparison.scores if comparison.lineup.is_control(label) and label not in order]
     above = [label for label in controls if comparison.scores[label].value > comparison.scores[best].value]
     if above:
         top = max(above, key=lambda label: comparison.scores[label].value)

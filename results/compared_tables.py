@@ -58,7 +58,7 @@ def methods_table(comparison: Comparison, brief: bool = False) -> Table:
         cells += [_rank_cell(comparison, label, brief), _record_cell(chosen, label, baseline)]
         if comparison.volumes:
             cells.append(_volume_cell(_overall(comparison, label), brief=True))
-        rows.append(Row(label, section_of(label), tuple(cells)))
+        rows.append(Row(label, section_of(comparison.lineup, label), tuple(cells)))
     score, cell = "mean of merged tasks (%)", "all cells"
     columns = [Column("mean", score, ESTIMATE, "mean"), Column(f"against {baseline}", score, GAP)]
     if comparison.matches:
@@ -124,7 +124,7 @@ def merge_table(comparison: Comparison, merge: str) -> Table:
                 cells.append(_pair_cell(task, found, row))
         distance = lineup.distance(key)
         cells.append(Cell("–" if math.isnan(distance) else f"{distance:.2f}", raw=(distance,)))
-        rows.append(Row(label, section_of(label), tuple(cells)))
+        rows.append(Row(label, section_of(comparison.lineup, label), tuple(cells)))
     columns = [Column("λ", key="lambda")]
     columns += [Column(heading_of(t), "", BOTH, t) for t in tasks]
     columns.append(Column("‖merged − pre‖", key="distance"))
@@ -168,7 +168,11 @@ def volume_table(comparison: Comparison) -> Table:
     merges = list(dict.fromkeys(volume.merge for volume in comparison.volumes))
     known = {(volume.merge, volume.label): volume for volume in comparison.volumes}
     rows = [
-        Row(label, section_of(label), tuple(_volume_cell(known.get((merge, label)), False) for merge in merges))
+        Row(
+            label,
+            section_of(comparison.lineup, label),
+            tuple(_volume_cell(known.get((merge, label)), False) for merge in merges),
+        )
         for label in comparison.labels
         if any((merge, label) in known for merge in merges)
     ]
@@ -188,7 +192,11 @@ def matched_table(comparison: Comparison) -> Table:
     merges = sorted(dict.fromkeys(merge for merge, _ in places), key=lambda merge: merge != ALL)
     shown = [(m, t) for m in merges for t in ("wikitext", MEAN) if (m, t) in places]
     rows = [
-        Row(label, section_of(label), tuple(_match_cell(found.get((*place, label))) for place in shown))
+        Row(
+            label,
+            section_of(comparison.lineup, label),
+            tuple(_match_cell(found.get((*place, label))) for place in shown),
+        )
         for label in comparison.labels
         if any((*place, label) in found for place in shown)
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from results.compare import ALPHA
 from results.figure_style import COLOURS, INK, MUTED, new_figure
-from results.lineup import group_of
+from results.lineup import Lineup
 from results.ranks import Ranking
 
 if TYPE_CHECKING:
@@ -20,8 +20,13 @@ _ROW = 0.235  # inches between two names
 _BAR = 0.13  # inches between two bars
 
 
-def critical_difference_diagram(made: Ranking | None) -> tuple[Figure, str] | None:
-    """The diagram of a ranking; None where there is none, or one cell alone."""
+def critical_difference_diagram(made: Ranking | None, lineup: Lineup) -> tuple[Figure, str] | None:
+    """The diagram of a ranking; None where there is none, or one cell alone.
+
+    Args:
+        made: the ranking.
+        lineup: who takes part; it says which methods are controls.
+    """
     if made is None or made.friedman is None:
         return None
     count = len(made.labels)
@@ -49,7 +54,7 @@ def critical_difference_diagram(made: Ranking | None) -> tuple[Figure, str] | No
     for place, (label, mean) in enumerate(zip(made.labels, made.mean_K, strict=True)):
         on_left = place < left
         row = place if on_left else count - 1 - place
-        _name(axes, label, float(mean), below - _ROW * (row + 0.5), on_left, count)
+        _name(axes, label, lineup.group_of(label), float(mean), below - _ROW * (row + 0.5), on_left, count)
     tells = made.friedman.p < ALPHA
     caption = (
         f"Mean ranks over {len(made.cells)} cells (merges × perplexity and merged tasks), 1 is best. Methods joined "
@@ -77,13 +82,13 @@ def _scale(axes: Axes, made: Ranking, count: int) -> None:
     axes.text(1, y + 0.1, f"CD = {made.critical:.2f}{more}", ha="left", va="bottom", fontsize=8.5)
 
 
-def _name(axes: Axes, label: str, mean: float, y: float, on_left: bool, count: int) -> None:
+def _name(axes: Axes, label: str, group: str, mean: float, y: float, on_left: bool, count: int) -> None:
     """A name at the side, its mean rank, and the line from there to its place on the scale."""
     end = 0.9 if on_left else count + 0.1
-    colour = COLOURS[group_of(label)]
+    colour = COLOURS[group]
     axes.plot([mean, mean, end], [0, y, y], color=colour, linewidth=1.2, solid_joinstyle="miter")
     axes.plot([mean], [0], "o", markersize=5, color=colour, clip_on=False, zorder=3)
-    weight = "bold" if group_of(label) == "lata" else "normal"
+    weight = "bold" if group == "lata" else "normal"
     shift = -4 if on_left else 4
     axes.annotate(
         f"{label}  {mean:.2f}" if on_left else f"{mean:.2f}  {label}",

@@ -28,7 +28,7 @@ def harm_curves_figure(found: SweepAnalysis, merge: str) -> tuple[Figure, str] |
     wanted = dict.fromkeys((first.harm, first.utility or PPL, PPL, REFUSED, *first.utilities))
     names = [name for name in wanted if any(name in curve.scored for curve in curves)]
     figure, panels = canvas(f"{section_of(found, merge)}, over λ", len(names))
-    styles = styles_of(found.forgetting_labels, found.chosen.lineup.baseline)
+    styles = styles_of(found.forgetting_labels, found.chosen.lineup)
     chosen = {label: set(one.choice.chosen.values()) for label, one in found.forgetting(merge).items()}
     for axes, name in zip(panels, names, strict=True):
         limit = _perplexity_axis(axes, found, curves, merge) if name == PPL else math.inf

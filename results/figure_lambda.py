@@ -23,7 +23,7 @@ def lambda_curves(found: SweepAnalysis, merge: str) -> tuple[Figure, str] | None
     objective = NORMALISED if found.objective == NORMALISED else RAW
     names = [name for name in (PPL, *found.members(merge), objective) if any(name in c.scored for c in curves)]
     figure, panels = canvas(f"{merge} over λ", len(names))
-    styles = styles_of(found.labels(), found.chosen.lineup.baseline)
+    styles = styles_of(found.labels(), found.chosen.lineup)
     chosen = {curve.label: set(found.choices[merge, curve.label].chosen.values()) for curve in curves}
     for axes, name in zip(panels, names, strict=True):
         start = perplexity_of(found, "pre")

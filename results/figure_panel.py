@@ -11,7 +11,7 @@ import numpy as np
 from results.figure_pareto import series_of
 from results.figure_style import INK, MUTED, RULE, SERIES, new_figure
 from results.labels import spread
-from results.lineup import group_of
+from results.lineup import Lineup, is_lata
 from results.selection import UNSTABLE_RATIO
 from results.sweep_curves import PPL, Curve
 
@@ -39,12 +39,12 @@ def canvas(title: str, count: int) -> tuple[Figure, list[Axes]]:
     return figure, list(panels.flat[:count])
 
 
-def styles_of(labels: list[str], baseline: str) -> dict[str, tuple[str, str]]:
+def styles_of(labels: list[str], lineup: Lineup) -> dict[str, tuple[str, str]]:
     """Label → (colour, marker): six that can be told apart, grey for the rest, controls first."""
     count = len(SERIES)
-    own = [label for label in labels if group_of(label) != "control"] if len(labels) > count else labels
-    first = sorted(own, key=lambda label: (label != baseline, group_of(label) != "lata"))[:count]
-    series = series_of([label for label in labels if label in first], baseline)
+    own = [label for label in labels if not lineup.is_control(label)] if len(labels) > count else labels
+    first = sorted(own, key=lambda label: (label != lineup.baseline, not is_lata(label)))[:count]
+    series = series_of([label for label in labels if label in first], lineup.baseline)
     return {label: series.get(label, _REST) for label in labels}
 
 
@@ -193,6 +193,6 @@ def _names(axes: Axes, ends: list[tuple[str, float, float]], styles: Mapping[str
             clip_on=False, zorder=1,
         )  # fmt: skip
         axes.plot([1.028], [at], "s", color=colour, markersize=4, transform=axes.transAxes, clip_on=False)
-        bold = "bold" if group_of(label) == "lata" else "normal"
+        bold = "bold" if is_lata(label) else "normal"
         ink = MUTED if styles[label] == _REST else INK
         axes.text(1.043, at, label, transform=axes.transAxes, fontsize=8, va="center", color=ink, fontweight=bold)

@@ -10,7 +10,7 @@ import numpy as np
 from results.compared_curves import Curves
 from results.figure_style import INK, MUTED, PAPER, RULE, SERIES, new_figure
 from results.labels import place
-from results.lineup import group_of
+from results.lineup import Lineup, is_lata
 from results.pareto import Front, front
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def pareto_fronts(curves: Curves) -> tuple[Figure, str] | None:
         wspace=0.14,
     )
     drawn = {merge: curves.swept(merge) or curves.labels(merge) for merge in merges}
-    styles = series_of(_shown(drawn, curves.lineup.baseline), curves.lineup.baseline)
+    styles = series_of(_shown(drawn, curves.lineup), curves.lineup.baseline)
     for axes, merge in zip(panels.flat, merges, strict=False):
         _panel(axes, [front(curves, merge, label) for label in styles if label in drawn[merge]], merge, styles)
     for axes in panels.flat[len(merges) :]:
@@ -72,19 +72,19 @@ def pareto_fronts(curves: Curves) -> tuple[Figure, str] | None:
 
 def series_of(labels: list[str], baseline: str) -> dict[str, tuple[str, str]]:
     """Label → (colour, marker), at most six: blue for the baseline, vermilion for the first LATA schedule."""
-    lata = next((label for label in labels if group_of(label) == "lata" and label != baseline), None)
+    lata = next((label for label in labels if is_lata(label) and label != baseline), None)
     fixed = {baseline: 0, **({lata: 1} if lata else {})}
     rest = iter(place for place in range(len(SERIES)) if place not in [fixed[n] for n in labels if n in fixed])
     places = {label: fixed[label] if label in fixed else next(rest) for label in labels}
     return {label: (SERIES[at], _MARKERS[at]) for label, at in places.items()}
 
 
-def _shown(drawn: dict[str, list[str]], baseline: str) -> list[str]:
+def _shown(drawn: dict[str, list[str]], lineup: Lineup) -> list[str]:
     """The methods that are drawn, at most as many as there are colours: the controls make room first."""
     labels = list(dict.fromkeys(label for own in drawn.values() for label in own))
     if len(labels) > _MOST:
-        labels = [label for label in labels if group_of(label) != "control"]
-    order = sorted(labels, key=lambda label: (label != baseline, group_of(label) != "lata"))[:_MOST]
+        labels = [label for label in labels if not lineup.is_control(label)]
+    order = sorted(labels, key=lambda label: (label != lineup.baseline, not is_lata(label)))[:_MOST]
     return [label for label in labels if label in order]
 
 

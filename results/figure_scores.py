@@ -113,7 +113,7 @@ def _dot_panel(
         drawn.append((scale * one.value, float(y), label, (scale * one.low, scale * one.high)))
     if drawn:
         x, rows, names, spans = (list(part) for part in zip(*drawn, strict=True))
-        draw_dots(axes, x, rows, names, spans)
+        draw_dots(axes, x, rows, [analysis.lineup.group_of(name) for name in names], spans)
     if in_percent(task):
         axes.set_xlim(-4, 104)
         axes.set_xticks([0, 25, 50, 75, 100])

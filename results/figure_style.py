@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from results.analysis import Analysis
-from results.lineup import Model, group_of
+from results.lineup import Model
 from results.selection import UNSTABLE_RATIO
 from results.wording import in_percent
 
@@ -54,11 +54,14 @@ def new_figure(width: float, height: float, rows: int, columns: int, **kwargs: A
 
 
 def draw_dots(
-    axes: Axes, x: list[float], y: list[float], labels: list[str], spans: list[tuple[float, float]]
+    axes: Axes, x: list[float], y: list[float], groups: list[str], spans: list[tuple[float, float]]
 ) -> None:
-    """One dot a label in its group's colour, with its interval where `spans` has one; controls hollow."""
+    """One dot a method in the colour of its group (`Lineup.group_of`), with its interval where `spans` has one.
+
+    Controls are hollow.
+    """
     for group, colour in COLOURS.items():
-        own = [i for i, label in enumerate(labels) if group_of(label) == group]
+        own = [i for i, other in enumerate(groups) if other == group]
         if not own:
             continue
         bars = [i for i in own if spans and all(map(math.isfinite, spans[i]))]

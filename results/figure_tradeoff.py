@@ -10,7 +10,7 @@ import numpy as np
 from results.analysis import Analysis
 from results.figure_style import INK, MUTED, RULE, draw_dots, new_figure, stable_limit, usable
 from results.labels import place
-from results.lineup import Model, group_of
+from results.lineup import Model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +67,9 @@ def _tradeoff_panel(analysis: Analysis, axes: Axes, merge: str) -> None:
     array = np.array(points)
     axes.set_xscale("log")
     _limits(axes, array)
-    draw_dots(axes, [x for x, _ in points], [y for _, y in points], names, [])
-    _label(axes, array, names)
+    groups = [analysis.lineup.group_of(name) for name in names]
+    draw_dots(axes, [x for x, _ in points], [y for _, y in points], groups, [])
+    _label(axes, array, names, groups)
 
 
 def _limits(axes: Axes, points: np.ndarray) -> None:
@@ -88,7 +89,7 @@ def _limits(axes: Axes, points: np.ndarray) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _label(axes: Axes, points: np.ndarray, names: list[str], size: float = 8.0) -> None:
+def _label(axes: Axes, points: np.ndarray, names: list[str], groups: list[str], size: float = 8.0) -> None:
     """Names beside their points without overlap; a thin line where a name had to move away."""
     from matplotlib.font_manager import FontProperties
 
@@ -98,18 +99,19 @@ def _label(axes: Axes, points: np.ndarray, names: list[str], size: float = 8.0) 
     renderer = figure.canvas.get_renderer()
     fonts = {True: FontProperties(size=size, weight="bold"), False: FontProperties(size=size)}
     widths = [
-        renderer.get_text_width_height_descent(name, fonts[group_of(name) == "lata"], False)[0] for name in names
+        renderer.get_text_width_height_descent(name, fonts[group == "lata"], False)[0]
+        for name, group in zip(names, groups, strict=True)
     ]
     sizes = np.stack([widths, np.full(len(names), size * 1.15 * per_point)], axis=1)
     box = axes.get_window_extent()
     corners = place(pixels, sizes, (box.x0, box.y0, box.x1, box.y1))
     back = axes.transData.inverted()
-    for name, pixel, corner, extent in zip(names, pixels, corners, sizes, strict=True):
+    for name, group, pixel, corner, extent in zip(names, groups, pixels, corners, sizes, strict=True):
         nearest = np.clip(pixel, corner, corner + extent)
         if np.hypot(*(nearest - pixel)) > 11 * per_point:
             line = back.transform(np.stack([pixel, nearest]))
             axes.plot(line[:, 0], line[:, 1], color=MUTED, linewidth=0.6, zorder=1)
         x, y = back.transform(corner + extent / 2)
-        weight = "bold" if group_of(name) == "lata" else "normal"
-        colour = MUTED if group_of(name) == "control" else INK
+        weight = "bold" if group == "lata" else "normal"
+        colour = MUTED if group == "control" else INK
         axes.text(x, y, name, fontsize=size, ha="center", va="center_baseline", color=colour, fontweight=weight)

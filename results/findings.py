@@ -19,7 +19,7 @@ from results.analysis import Analysis
 from results.claim_rules import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, c3, c4, c5
 from results.compare import ALPHA
 from results.layers import is_about_layers, layer_vectors, shares_under, threshold_of
-from results.lineup import group_of
+from results.lineup import Lineup, is_lata
 from results.refusals import refusal_text
 from results.standing import Contrast, Standing, contrast
 from results.statistics import holm
@@ -48,7 +48,7 @@ def findings(analysis: Analysis) -> Findings:
     """Answer the four questions, or say what is missing."""
     lineup = analysis.lineup
     scores, ppl = analysis.task_standings, analysis.ppl_standings
-    methods = [label for label in scores if group_of(label) != "control"]
+    methods = [label for label in scores if not lineup.is_control(label)]
     if not methods:
         told = _without_learning(analysis)
         return Findings(told, " ".join(answer.text for answer in told))
@@ -58,7 +58,7 @@ def findings(analysis: Analysis) -> Findings:
         _which(analysis, scores, ppl, ranked),
         _how_much(lineup.baseline, scores, ppl, ranked),
         _noise(lineup.baseline, scores, ranked, len(lineup.seeds)),
-        _controls(scores, best),
+        _controls(lineup, scores, best),
     )
     sentences = [answers[0].text, answers[1].text, answers[2].text, answers[3].text]
     return Findings(answers, " ".join(sentences))
@@ -111,19 +111,20 @@ def _points(found: Contrast) -> str:
 def _which(analysis: Analysis, scores: dict[str, Standing], ppl: dict[str, Standing], ranked: list[str]) -> Answer:
     best, cells = ranked[0], len(analysis.task_cells)
     text = f"{best} has the highest mean over the {cells} merged-task scores, {number('gsm8k', scores[best].value)} %"
-    lata = [label for label in ranked if group_of(label) == "lata"]
+    lata = [label for label in ranked if is_lata(label)]
     if lata and best not in lata:
         place = ranked.index(lata[0]) + 1
         text += f" (the best LATA schedule, {lata[0]}, is number {place} of {len(ranked)} with "
         text += f"{number('gsm8k', scores[lata[0]].value)} %)"
-    low = [label for label in ppl if group_of(label) != "control"]
+    low = [label for label in ppl if not analysis.lineup.is_control(label)]
     if low:
         lowest = min(low, key=lambda label: ppl[label].value)
         whose = (
             "it also has the lowest mean perplexity" if lowest == best else f"{lowest} has the lowest mean perplexity"
         )
         text += f"; {whose}, {number('wikitext', ppl[lowest].value)}"
-    left_out = [m for m in analysis.lineup.labels("learn") if m not in scores and group_of(m) != "control"]
+    labels = analysis.lineup.labels("learn")
+    left_out = [label for label in labels if label not in scores and not analysis.lineup.is_control(label)]
     if left_out:
         text += f"; unstable or incomplete and left out: {', '.join(left_out)}"
     return Answer("Which method is best?", best, text + ".")
@@ -137,7 +138,7 @@ def _how_much(baseline: str, scores: dict[str, Standing], ppl: dict[str, Standin
         return Answer(question, "not answerable", text)
     if best == baseline:
         text = f"No method has a higher mean than {baseline} itself."
-        lata = [label for label in ranked if group_of(label) == "lata"]
+        lata = [label for label in ranked if is_lata(label)]
         if not lata:
             return Answer(question, "no gain", text, False)
         gap = contrast(scores[lata[0]], scores[baseline])
@@ -187,9 +188,9 @@ def _noise(baseline: str, scores: dict[str, Standing], ranked: list[str], seeds:
     return Answer(question, {True: yes, False: "not shown", None: "not answerable"}[good], text, good)
 
 
-def _controls(scores: dict[str, Standing], best: str) -> Answer:
+def _controls(lineup: Lineup, scores: dict[str, Standing], best: str) -> Answer:
     question = "Does it survive the controls?"
-    controls = [label for label in scores if group_of(label) == "control"]
+    controls = [label for label in scores if lineup.is_control(label)]
     if not controls:
         return Answer(question, "no controls", "No control was scored, so the gain may be shrinkage or depth alone.")
     gaps = {label: contrast(scores[best], scores[label]) for label in controls}

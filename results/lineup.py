@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ LATA = ("lata_linear", "lata_log", "lata_threshold")
 BASELINES = ("ta", "ties", "dare", "dare_ties")
 #: Methods of other papers beside the baselines that claims name: compared with LATA, never confirmatory.
 OTHERS = ("lines", "safety_arithmetic")
+#: The controls of this suite, in the order of rows; `controls_of` says which methods of a study are.
 CONTROLS = ("ta_norm_matched", "ta_half", "lata_shuffled", "lata_reversed", "depth_linear", "lata_transferred")
 #: Row order of every table; labels with parameters follow their method, unknown methods stand before the controls.
 ORDER = (*BASELINES, *OTHERS, *LATA)
@@ -42,17 +44,14 @@ def base_name(label: str) -> str:
     return label.split("(", 1)[0]
 
 
-def group_of(label: str) -> str:
-    """`lata`, `control`, or `baseline` for every other method."""
-    name = base_name(label)
-    return "lata" if name in LATA else "control" if name in CONTROLS else "baseline"
+def is_lata(label: str) -> bool:
+    """Whether a label is one of the LATA schedules."""
+    return base_name(label) in LATA
 
 
-def _rank(label: str) -> tuple[int, int, str]:
-    name = base_name(label)
-    if name in CONTROLS:
-        return 2, CONTROLS.index(name), label
-    return (0, ORDER.index(name), label) if name in ORDER else (1, 0, label)
+def controls_of(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """The methods of a study that are controls; those of this suite where it does not say which (older ones)."""
+    return tuple(dict.fromkeys(base_name(label) for label in meta.get("controls", CONTROLS)))
 
 
 class Lineup:
@@ -67,6 +66,7 @@ class Lineup:
     def __init__(self, study: Study) -> None:
         self.meta: dict[str, Any] = study.meta
         self._scores = study.scores
+        self._controls = controls_of(study.meta)
         keys = {Model(*row) for row in study.scores[list(KEY)].drop_duplicates().itertuples(index=False)}
         merges = list(self.meta.get("merges", {})) + list(self.meta.get("forgets", {}))
         family = list(self.meta.get("models", []))
@@ -77,7 +77,7 @@ class Lineup:
             if key.kind == "model":
                 label = family.index(key.label) if key.label in family else len(family)
                 return kind, 0, "", label, 0, key.label
-            return (kind, merge, key.merge, *_rank(key.label))
+            return (kind, merge, key.merge, *self._rank(key.label))
 
         self.models = sorted(keys, key=place)
         self.position = {key: place for place, key in enumerate(self.models)}
@@ -108,7 +108,21 @@ class Lineup:
     def labels(self, kind: str, merge: str | None = None) -> list[str]:
         """Method labels of a merge, or of all merges of a kind: methods first, then controls."""
         found = {key.label for key in self.models if key.kind == kind and merge in (None, key.merge)}
-        return sorted(found, key=_rank)
+        return sorted(found, key=self._rank)
+
+    def group_of(self, label: str) -> str:
+        """`lata`, `control`, or `baseline` for every other method."""
+        return "lata" if is_lata(label) else "control" if self.is_control(label) else "baseline"
+
+    def is_control(self, label: str) -> bool:
+        """Whether a method is a control, which stands apart in tables and is never best."""
+        return base_name(label) in self._controls
+
+    def _rank(self, label: str) -> tuple[int, int, str]:
+        name = base_name(label)
+        if self.is_control(label):
+            return 2, CONTROLS.index(name) if name in CONTROLS else len(CONTROLS), label
+        return (0, ORDER.index(name), label) if name in ORDER else (1, 0, label)
 
     def experts(self, merge: str) -> list[str]:
         """The experts of a learning merge."""

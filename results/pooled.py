@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from results.inputs import ITEM_KEY, KEY, rows_of
-from results.lineup import base_name
+from results.lineup import base_name, controls_of
 from results.sweep import Sweep
 
 _MODEL = ["seed", *KEY, "point"]
@@ -202,8 +202,9 @@ def _meta(runs: Mapping[str, Sweep], notes: list[str]) -> dict[str, Any]:
     out: dict[str, Any] = {**metas[0]}
     for key in _UNITED:
         out[key] = {name: value for meta in metas for name, value in meta.get(key, {}).items()}
-    for key in ("seeds", "models", "lambdas", "controls", "notes"):
+    for key in ("seeds", "models", "lambdas", "notes"):
         out[key] = list(dict.fromkeys(value for meta in metas for value in meta.get(key, [])))
+    out["controls"] = list(dict.fromkeys(name for meta in metas for name in controls_of(meta)))
     out["seeds"] = sorted(out["seeds"])
     out["notes"] += notes
     floors = [meta.get("noise_floor") or {} for meta in metas]

@@ -9,7 +9,6 @@ from collections import Counter
 
 from results.choosing_table import choosing_answers
 from results.findings import Answer, Findings, findings
-from results.lineup import group_of
 from results.sweep import one_lambda
 from results.sweep_analysis import SweepAnalysis
 from results.sweep_breaks import Crossing, difference, lambda_text
@@ -47,7 +46,7 @@ def _breaks(found: SweepAnalysis) -> Answer:
     question = "Where does each method break?"
     limits: dict[str, dict[str, Crossing]] = {}
     for (merge, label), one in found.breaks.items():
-        if one.limit is not None and group_of(label) != "control":
+        if one.limit is not None and not found.chosen.lineup.is_control(label):
             limits.setdefault(merge, {})[label] = one.limit
     if not limits:
         text = "No method was swept over one λ for all tasks with perplexities on the test split."

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from results.claim_rules import NOT_SUPPORTED, SUPPORTED, c3
 from results.findings import Answer
-from results.lineup import group_of
 from results.refusals import refusal_changes, refusal_text
 from results.sweep_analysis import SweepAnalysis
 from results.sweep_breaks import lambda_text
@@ -26,7 +25,7 @@ def _passing(found: SweepAnalysis) -> Answer:
     question = f"At which λ does harm fall to {limit}, and at what cost?"
     targets: dict[str, dict[str, Passage]] = {}
     for (merge, label), one in found.forgettings.items():
-        if one.passage is not None and group_of(label) != "control":
+        if one.passage is not None and not found.chosen.lineup.is_control(label):
             targets.setdefault(merge, {})[label] = one.passage
     if not targets:
         text = "No forgetting was scored over λ together with the model that it starts from."

@@ -27,7 +27,7 @@ from results.figures import drawn
 from results.files import Drawings, Folder, terminal
 from results.grid import Table
 from results.layers import has_layers, layers_table
-from results.lineup import Model, group_of
+from results.lineup import Model
 from results.ranks import ranking
 from results.study import Summary
 from results.sweep import Sweep
@@ -122,9 +122,9 @@ def _fronts(found: SweepAnalysis) -> tuple[Figure, str] | None:
 
 def _ranks(found: SweepAnalysis) -> tuple[Figure, str] | None:
     """Mean ranks at the chosen λ over the perplexities and merged tasks of all merges that have every method."""
-    methods = [label for label in found.labels() if group_of(label) != "control"]
+    lineup = found.chosen.lineup
+    methods = [label for label in found.labels() if not lineup.is_control(label)]
     shared = [merge for merge in found.merges if set(methods) <= set(found.labels(merge))]
     cells = [(merge, task) for merge in shared for task in (PPL, *found.members(merge))]
-    return critical_difference_diagram(
-        ranking(found.chosen, methods, [cell for cell in cells if cell[1] in found.chosen.measures])
-    )
+    scored = [cell for cell in cells if cell[1] in found.chosen.measures]
+    return critical_difference_diagram(ranking(found.chosen, methods, scored), lineup)

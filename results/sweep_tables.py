@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from results.claim_rules import schedule_of
 from results.grid import UNSTABLE, Cell, Column, Row, Table
-from results.lineup import LATA, Model, base_name, group_of, short_of
+from results.lineup import LATA, Model, base_name, short_of
 from results.sweep import lambdas_of
 from results.sweep_analysis import SweepAnalysis
 from results.sweep_breaks import Crossing, Peak, difference
@@ -82,7 +82,8 @@ def _leaders(found: SweepAnalysis, merge: str, name: str) -> set[str]:
     values = {}
     for (other, label), choice in found.choices.items():
         own = choice.raw if name == "mean" else choice.score
-        if other == merge and group_of(label) != "control" and own is not None and not choice.unstable:
+        control = found.chosen.lineup.is_control(label)
+        if other == merge and not control and own is not None and not choice.unstable:
             values[label] = number(RATE, own.value)
     top = max(values.values(), key=float, default="")
     leaders = {label for label, text in values.items() if text == top}

@@ -11,7 +11,7 @@ from results.analysis import Analysis
 from results.bootstrap import interval
 from results.estimates import Estimate
 from results.grid import CONFIRMED, EXPLORED, UNSTABLE, Cell, Column, Row, Table
-from results.lineup import Model, group_of, short_of
+from results.lineup import Lineup, Model, short_of
 from results.wording import heading_of, kind_of, listed, number, span
 
 ESTIMATE = ("value", "ci_low", "ci_high")
@@ -20,9 +20,9 @@ METHODS, CONTROLS = "methods", "controls"
 DISTANCE = Column("‖merged − pre‖", key="distance")
 
 
-def section_of(label: str) -> str:
+def section_of(lineup: Lineup, label: str) -> str:
     """Controls stand apart from the methods."""
-    return CONTROLS if group_of(label) == "control" else METHODS
+    return CONTROLS if lineup.is_control(label) else METHODS
 
 
 def mark(analysis: Analysis, merge: str, task: str, label: str) -> str:
@@ -40,7 +40,7 @@ def best_labels(analysis: Analysis, kind: str, merge: str, task: str) -> set[str
     for label in analysis.lineup.labels(kind, merge):
         key = Model(kind, merge, label)
         found = analysis.estimates.get(task, {}).get(key)
-        if found and section_of(label) == METHODS and not analysis.lineup.unstable_seeds(key):
+        if found and not analysis.lineup.is_control(label) and not analysis.lineup.unstable_seeds(key):
             values[label] = found.value
     finite = {label: value for label, value in values.items() if math.isfinite(value)}
     if not direction or len(finite) < 2:
@@ -96,7 +96,7 @@ def merge_table(analysis: Analysis, merge: str) -> Table:
     rows = _family_rows(analysis, {"base", "pre", *experts, *analysis.lineup.experts(merge)})
     for label in analysis.lineup.labels("learn", merge):
         key = Model("learn", merge, label)
-        rows.append(Row(label, section_of(label), tuple(_model_cells(analysis, key, merge))))
+        rows.append(Row(label, section_of(analysis.lineup, label), tuple(_model_cells(analysis, key, merge))))
     title = f"Learning {listed(analysis.lineup.experts(merge))} at λ = {lambda_of(analysis, 'learn', merge)}"
     notes = score_notes(analysis, "learn")
     return Table(f"merge_{merge}", title, _columns(analysis, analysis.lineup.members(merge)), tuple(rows), notes)
@@ -128,7 +128,7 @@ def overview(analysis: Analysis) -> Table:
             cells.append(estimate_cell(task, found, marks, best, brief=True))
         mean = analysis.task_standings.get(label)
         cells.append(_mean_cell(analysis, label) if mean else Cell("–"))
-        rows.append(Row(label, section_of(label), tuple(cells)))
+        rows.append(Row(label, section_of(lineup, label), tuple(cells)))
     columns = [Column(short_of(task), merge, ESTIMATE, task) for merge, task in cells_of]
     columns.append(Column("mean", "all", ESTIMATE, "mean of merged tasks"))
     title = f"Overview: perplexity and merged tasks (%) at λ = {lambda_of(analysis, 'learn')}"
@@ -138,8 +138,9 @@ def overview(analysis: Analysis) -> Table:
 def _mean_cell(analysis: Analysis, label: str) -> Cell:
     """The mean over all merged-task scores."""
     standing = analysis.task_standings[label]
-    rivals = [s.value for name, s in analysis.task_standings.items() if section_of(name) == METHODS]
-    best = section_of(label) == METHODS and len(rivals) > 1
+    is_control = analysis.lineup.is_control
+    rivals = [s.value for name, s in analysis.task_standings.items() if not is_control(name)]
+    best = not is_control(label) and len(rivals) > 1
     best = best and number("gsm8k", standing.value) == number("gsm8k", max(rivals))
     low, high = interval(standing.draws_B[None, :])
     return Cell(number("gsm8k", standing.value), "", "", best, (standing.value, float(low[0]), float(high[0])))

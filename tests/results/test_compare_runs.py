@@ -231,7 +231,8 @@ def test_the_diagram_joins_what_is_closer_than_the_critical_difference() -> None
     cells = tuple(("m", str(i)) for i in range(30))
     made = Ranking(labels, cells, ranks, mean, mean, mean, friedman(ranks), critical, groups(mean, critical))
     assert len(made.groups) >= 2
-    drawn = critical_difference_diagram(made)
+    lineup = compared(as_sweep(make_study(items=20, methods=labels, merges=("math+code",), forgets=())), "ta").lineup
+    drawn = critical_difference_diagram(made, lineup)
     assert drawn is not None
     figure, caption = drawn
     bars = [line for line in figure.axes[0].lines if line.get_linewidth() > 3]
@@ -242,4 +243,4 @@ def test_the_diagram_joins_what_is_closer_than_the_critical_difference() -> None
     assert f"CD = {critical:.2f}" in texts
     assert all(any(label in text for text in texts) for label in labels)
     assert "30 cells" in caption
-    assert critical_difference_diagram(None) is None
+    assert critical_difference_diagram(None, lineup) is None

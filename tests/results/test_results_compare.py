@@ -10,7 +10,6 @@ from synthetic_study import make_study
 from results.analysis import Analysis, analyse
 from results.compare import COLUMNS
 from results.inputs import Study
-from results.lineup import group_of
 from results.statistics import holm
 
 LEARN = ("ta", "ties", "dare", "lata_linear", "ta_half")
@@ -124,5 +123,5 @@ def test_methods_of_other_papers_and_transferred_weights_are_compared_but_not_co
         rows = found.comparisons[(found.comparisons["a"] == "lata_log") & (found.comparisons["b"] == rival)]
         assert set(rows["task"]) == {"wikitext", "gsm8k", "humaneval", "refusal"}
         assert set(rows["status"]) == {"exploratory"}
-    assert [group_of(label) for label in methods] == ["baseline", "baseline", "lata", "control"]
+    assert [found.lineup.group_of(label) for label in methods] == ["baseline", "baseline", "lata", "control"]
     assert found.lineup.labels("learn") == list(methods)

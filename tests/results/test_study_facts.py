@@ -1,0 +1,23 @@
+"""What a plan hands to tables and claims beside its numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from experiments.config import CONF, register_schemas, study
+from experiments.frames import facts
+
+
+def facts_of(*overrides: str) -> dict[str, Any]:
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plan = study(compose("config", overrides=["experiment=mini", *overrides]))
+    return facts(plan, (), {}, "key")
+
+
+def test_controls_are_named_whether_they_learn_or_forget() -> None:
+    shuffled = "lata_shuffled, {name: lata_shuffled, of: lata_log}"
+    known = facts_of(f"methods=[ta, lata_log, {shuffled}]", "forget_methods=[ta, ta_half]")
+    assert known["controls"] == ["lata_shuffled", "lata_shuffled(of=lata_log)", "ta_half"]
