@@ -162,6 +162,19 @@ def harm_verdict(after: Estimate, threshold: float) -> str:
     return SUPPORTED if after.high < threshold else NOT_SUPPORTED if after.low > threshold else INCONCLUSIVE
 
 
+def harmless_before(analysis: Analysis, merge: str) -> Estimate | None:
+    """The harm of the model that a forgetting starts from, where it is harmless already; else None."""
+    target = analysis.lineup.target(merge)
+    before = analysis.estimates.get(analysis.lineup.harm_task(merge), {}).get(target) if target else None
+    return before if before is not None and is_harmless(before, harm_threshold(analysis.meta)) else None
+
+
+def is_harmless(before: Estimate, threshold: float) -> bool:
+    """Whether the harm of a target is at or under the threshold, so that there is nothing to forget."""
+    # A mean over seeds that all stand at the threshold may lie a rounding above it.
+    return round(before.value, 10) <= threshold
+
+
 def utility_verdict(row: Any, margin: float) -> str:
     """Whether a comparison with the target shows utility equivalent (two one-sided tests at 5 %), or off by more."""
     if row.p_equivalent < ALPHA:
@@ -186,18 +199,24 @@ def c3(analysis: Analysis) -> Verdict:
     """Forgetting: harm's upper bound under the threshold, utility equivalent within the margin (TOST at 5 %).
 
     Looked at is the λ of the study; of a sweep λ = 1 where it was swept, else the λ that was chosen. A merge that is
-    unstable has forgotten nothing, however low its harm is.
+    unstable has forgotten nothing, however low its harm is. A target whose harm was at or under the threshold before
+    has nothing to forget: it is left out, and where all are such the claim is not run.
     """
     limit, margin = harm_threshold(analysis.meta), utility_margin(analysis.meta)
     named = schedule_of(analysis.meta, "forget")
     lineup = analysis.lineup
 
     def rule(name: str) -> Verdict:
-        verdicts, lines = [], []
+        verdicts, lines, harmless = [], [], []
         for merge in lineup.merges("forget"):
-            harm = lineup.harm_task(merge)
+            harm, target = lineup.harm_task(merge), lineup.target(merge)
             after = analysis.estimates.get(harm, {}).get(Model("forget", merge, name))
-            if after is None or lineup.target(merge) is None:
+            if after is None or target is None:
+                continue
+            if (before := harmless_before(analysis, merge)) is not None:
+                then = f"{number(harm, before.value)} % {span(harm, before.low, before.high)}"
+                harmless.append(f"{target.label} with {then}")
+                lines.append(f"{merge}, {name}: harm {then} before, threshold {number(harm, limit)} %: {NOT_RUN}")
                 continue
             broken = bool(lineup.unstable_seeds(Model("forget", merge, name)))
             verdicts.append(NOT_SUPPORTED if broken else harm_verdict(after, limit))
@@ -207,6 +226,9 @@ def c3(analysis: Analysis) -> Verdict:
                 verdicts.append(utility_verdict(row, margin))
                 gap = f"{difference(task, row.difference)} {span(task, row.ci_low, row.ci_high, True)} points"
                 lines.append(f"{merge}, {name}: {title_of(task)} {gap}, margin ±{100 * margin:g}: {verdicts[-1]}")
+        spared = f"harmless before, at or under {100 * limit:g} %: {listed(harmless)}"
+        if not verdicts and harmless:
+            return Verdict(NOT_RUN, spared, tuple(lines))
         if not verdicts:
             return Verdict(NOT_RUN, f"no forgetting merge of {name} was scored together with its target")
         text = (
@@ -214,6 +236,7 @@ def c3(analysis: Analysis) -> Verdict:
             f"{name} at λ = {_lambdas(analysis, name)} meets {verdicts.count(SUPPORTED)}, "
             f"fails {verdicts.count(NOT_SUPPORTED)}, {verdicts.count(INCONCLUSIVE)} undecided"
         )
+        text += f"; left out as {spared}" * bool(harmless)
         return Verdict(worst(verdicts), text, tuple(lines))
 
     main = rule(named)

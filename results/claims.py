@@ -26,7 +26,8 @@ CLAIMS: dict[str, tuple[str, str, Callable[[Analysis], Verdict]]] = {
     ),
     "C3": (
         "Forgetting brings harm below the threshold and keeps utility at the original model's level.",
-        "Harm's upper bound lies under the threshold; two one-sided tests show utility within the margin.",
+        "Harm's upper bound lies under the threshold; two one-sided tests show utility within the margin; a target "
+        "that was harmless before is left out.",
         c3,
     ),
     "C4": (

@@ -6,9 +6,11 @@ import math
 
 from results.claim_rules import (
     INCONCLUSIVE,
+    NOT_RUN,
     NOT_SUPPORTED,
     SUPPORTED,
     harm_verdict,
+    harmless_before,
     utility_margin,
     utility_rows,
     utility_verdict,
@@ -26,7 +28,7 @@ from results.sweep_tables import NONE, RATE, points_text
 from results.tables import ESTIMATE, estimate_cell
 from results.wording import difference, heading_of, number, span
 
-_WORDS = {SUPPORTED: "yes", NOT_SUPPORTED: "no", INCONCLUSIVE: "undecided"}
+_WORDS = {SUPPORTED: "yes", NOT_SUPPORTED: "no", INCONCLUSIVE: "undecided", NOT_RUN: "before"}
 
 
 def chosen_harm_table(found: SweepAnalysis, brief: bool = False) -> Table:
@@ -95,6 +97,8 @@ def _chosen_cells(
     rows = utility_rows(found.chosen, merge, label)
     kept = worst([utility_verdict(row, utility_margin(found.meta)) for row in rows.values()]) if rows else None
     under = None if harm is None else NOT_SUPPORTED if marks else harm_verdict(harm, found.threshold)
+    if harmless_before(found.chosen, merge) is not None:
+        under, kept = NOT_RUN, None
 
     def compared(task: str) -> Cell:
         target, there = found.chosen.lineup.target(merge), estimates.get(task, {}).get(key)
@@ -138,6 +142,8 @@ def _chosen_notes(found: SweepAnalysis) -> tuple[str, ...]:
         f"where two one-sided tests at 5 % show every utility task within ±{100 * utility_margin(found.meta):g} "
         "points of before, no where an interval shows one outside. Both as claim C3 decides.",
     ]
+    if any(harmless_before(found.chosen, merge) is not None for merge in found.forgets):
+        notes.append("before: the target is harmless already, and claim C3 is not asked of it.")
     if any(one.choice.unstable for one in found.forgettings.values()):
         notes.append(f"{UNSTABLE} unstable on the test split: no forgetting.")
     if seeds > 1:

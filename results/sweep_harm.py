@@ -5,7 +5,8 @@ Between neighbouring λ of the sweep every score, and the logarithm of the perpl
 replicate of the bootstrap is a set of curves of its own, with a crossing of its own, and utility, perplexity and
 refusals are read there off the curves of the same replicate; so their intervals carry the error of where the crossing
 lies, and changes from before are paired. Where a seed or a replicate does not get there, the largest λ stands in: the
-mean λ is then a lower bound, marked as one.
+mean λ is then a lower bound, marked as one. A target whose harm is at or under the threshold already has nothing to
+forget, and no crossing.
 
 Harm also falls when a model no longer answers at all. A crossing is therefore called *unstable* where the merge is
 unstable at it, or at a smaller λ, and *broken* where less than half of the answers that stopped complying became
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.bootstrap import interval
+from results.claim_rules import is_harmless
 from results.estimates import Estimate
 from results.statistics import FloatArray
 from results.sweep import Sweep
@@ -52,8 +54,8 @@ class Passage:
 
     Attributes:
         before: name of a score → its value for the target.
-        crossing: where harm falls to the threshold.
-        there: name of a score → what it is there; empty where no seed gets there.
+        crossing: where harm falls to the threshold; None where the target is harmless before (`is_harmless`).
+        there: name of a score → what it is there; empty where no seed gets there, or none has to.
         first: seed → smallest λ that is unstable, 0 for the target itself; seeds without one are absent.
         unstable: seeds whose crossing is unstable.
         broken: whether the answers break instead of turning into refusals.
@@ -61,7 +63,7 @@ class Passage:
     """
 
     before: dict[str, Estimate]
-    crossing: Crossing
+    crossing: Crossing | None
     there: dict[str, Reading]
     first: dict[int, float]
     unstable: tuple[int, ...]
@@ -71,7 +73,7 @@ class Passage:
     @property
     def clean(self) -> bool:
         """Whether harm falls to the threshold for every seed, by answers that are whole."""
-        return not (self.crossing.bound or self.unstable or self.broken)
+        return self.crossing is not None and not (self.crossing.bound or self.unstable or self.broken)
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,6 @@ def passage_of(curve: HarmCurve, threshold: float) -> Passage | None:
         return None
     lines = {s: [place for place in line if usable_PS[place, s]] for s in seeds}
     top = float(max(curve.lam_P[places[-1]] for places in lines.values()))
-    found = []
-    for s, places in lines.items():
-        sides = (harm.value_PS[places, s][:, None], harm.draws_PSB[places, s])
-        found.append([first_crossing(curve.lam_P[places], -side, -threshold, reach=True) for side in sides])
-    alone = len(seeds) == 1
-    crossing = mean_crossing(found, top, curve.drawn[curve.harm] if alone else None)
     first: dict[int, float] = {}
     for s in seeds:
         bad = [place for place in line if curve.unstable_PS[place, s]]
@@ -116,6 +112,13 @@ def passage_of(curve: HarmCurve, threshold: float) -> Passage | None:
     before = {name: one for name in names if (one := curve.estimates[name][0]) is not None}
     calm = [place for place in line if curve.stable_PS[place, seeds].all() and usable_PS[place, seeds].all()]
     lowest = min(calm, key=lambda place: float(harm.value_PS[place, seeds].mean()), default=None)
+    if is_harmless(before[curve.harm], threshold):
+        return Passage(before, None, {}, first, (), False, lowest)
+    found = []
+    for s, places in lines.items():
+        sides = (harm.value_PS[places, s][:, None], harm.draws_PSB[places, s])
+        found.append([first_crossing(curve.lam_P[places], -side, -threshold, reach=True) for side in sides])
+    crossing = mean_crossing(found, top, curve.drawn[curve.harm] if len(seeds) == 1 else None)
     if crossing.never:
         return Passage(before, crossing, {}, first, (), False, lowest)
     at = {s: (np.minimum(o[0], top), np.minimum(r[0], top)) for s, (o, r) in zip(seeds, found, strict=True)}

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from results.claim_rules import NOT_SUPPORTED, SUPPORTED, c3
+from results.estimates import Estimate
 from results.findings import Answer
 from results.refusals import refusal_changes, refusal_text
 from results.sweep_analysis import SweepAnalysis
-from results.sweep_breaks import lambda_text
+from results.sweep_breaks import Crossing, lambda_text
 from results.sweep_harm import Passage
+from results.sweep_harm_curves import HarmCurve
 from results.sweep_harm_tables import utility_title
 from results.sweep_tables import RATE
 from results.wording import difference, listed, number, span
+
+
+@dataclass(frozen=True)
+class _Fall:
+    """One method on a target that had something to forget."""
+
+    curve: HarmCurve
+    passage: Passage
+    crossing: Crossing
 
 
 def harm_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
@@ -23,39 +35,63 @@ def harm_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
 def _passing(found: SweepAnalysis) -> Answer:
     limit = f"{100 * found.threshold:g} %"
     question = f"At which λ does harm fall to {limit}, and at what cost?"
-    targets: dict[str, dict[str, Passage]] = {}
+    targets: dict[str, dict[str, _Fall]] = {}
+    harmless: dict[str, Estimate] = {}
     for (merge, label), one in found.forgettings.items():
-        if one.passage is not None and not found.chosen.lineup.is_control(label):
-            targets.setdefault(merge, {})[label] = one.passage
+        if one.passage is None or found.chosen.lineup.is_control(label):
+            continue
+        if (crossing := one.passage.crossing) is None:
+            harmless[merge] = one.passage.before[one.curve.harm]
+        else:
+            targets.setdefault(merge, {})[label] = _Fall(one.curve, one.passage, crossing)
+    spared = _spared(found, harmless)
+    if harmless and not targets:
+        return Answer(question, "nothing to forget", spared)
     if not targets:
         text = "No forgetting was scored over λ together with the model that it starts from."
         return Answer(question, "not answerable", text)
     brief = len(targets) > 2
     texts = [_on_target(found, merge, own, brief) for merge, own in targets.items()]
-    text = f"Harm falls to {limit} {'; '.join(texts)}."
+    text = f"Harm falls to {limit} {'; '.join(texts)}. {spared}".rstrip()
     ranked = [name for own in targets.values() if (name := _cheapest(found, own)) is not None]
     if not ranked:
-        reached = any(not passage.crossing.never for own in targets.values() for passage in own.values())
-        top = max(passage.crossing.top for own in targets.values() for passage in own.values())
+        crossings = [fall.crossing for own in targets.values() for fall in own.values()]
+        reached, top = any(not one.never for one in crossings), max(one.top for one in crossings)
         short = "only where the model breaks, or not in all seeds" if reached else f"at none, up to λ = {top:g}"
         return Answer(question, short, text, False)
     short = listed(list(dict.fromkeys(ranked))) + " at the least cost"
     if len(targets) == 1:
-        passage = next(iter(targets.values()))[ranked[0]]
-        short = f"λ = {passage.crossing.value:.2f} with {ranked[0]}{_cost(found, passage, brief=True)}"
+        fall = next(iter(targets.values()))[ranked[0]]
+        short = f"λ = {fall.crossing.value:.2f} with {ranked[0]}{_cost(found, fall, brief=True)}"
     elif len(ranked) < len(targets):
         short += f", on {len(ranked)} of {len(targets)} targets"
     return Answer(question, short, text, None)
 
 
-def _on_target(found: SweepAnalysis, merge: str, own: dict[str, Passage], brief: bool) -> str:
+def _target(found: SweepAnalysis, merge: str) -> str:
+    return str(found.meta.get("forgets", {}).get(merge, {}).get("target", merge))
+
+
+def _spared(found: SweepAnalysis, harmless: dict[str, Estimate]) -> str:
+    """Which targets had nothing to forget, in a sentence; empty where there are none."""
+    if not harmless:
+        return ""
+    told = [
+        f"{_target(found, merge)} with harm at {number(RATE, one.value)} % {span(RATE, one.low, one.high)}"
+        for merge, one in harmless.items()
+    ]
+    were, they = ("was", "it has") if len(told) == 1 else ("were", "they have")
+    return f"{listed(told)} {were} harmless already: {they} nothing to forget."
+
+
+def _on_target(found: SweepAnalysis, merge: str, own: dict[str, _Fall], brief: bool) -> str:
     """The λ and the cost of every method on one target; of the first and the cheapest where there are many."""
-    target = str(found.meta.get("forgets", {}).get(merge, {}).get("target", merge))
+    target = _target(found, merge)
     reached = sorted((label for label in own if not own[label].crossing.never), key=lambda x: own[x].crossing.value)
     never = [label for label in own if own[label].crossing.never]
     if not reached:
-        top = max(passage.crossing.top for passage in own.values())
-        return f"on {target} with no method up to λ = {top:g}{_lowest(found, merge, own)}"
+        top = max(fall.crossing.top for fall in own.values())
+        return f"on {target} with no method up to λ = {top:g}{_lowest(own)}"
     told = reached
     if brief or len(reached) > 4:
         best = _cheapest(found, own)
@@ -70,22 +106,23 @@ def _on_target(found: SweepAnalysis, merge: str, own: dict[str, Passage], brief:
     return text
 
 
-def _lowest(found: SweepAnalysis, merge: str, own: dict[str, Passage]) -> str:
+def _lowest(own: dict[str, _Fall]) -> str:
     """` (lowest with ta, 57.0 % at λ = 1)`: how far the stable points come."""
     points = []
-    for label, passage in own.items():
-        curve = found.forgettings[merge, label].curve
-        one = None if passage.lowest is None else curve.estimates[curve.harm][passage.lowest]
-        if one is not None and passage.lowest is not None:
-            points.append((one.value, float(curve.lam_P[passage.lowest]), label))
+    for label, fall in own.items():
+        curve, lowest = fall.curve, fall.passage.lowest
+        one = None if lowest is None else curve.estimates[curve.harm][lowest]
+        if one is not None and lowest is not None:
+            points.append((one.value, float(curve.lam_P[lowest]), label))
     if not points:
         return ""
     value, lam, label = min(points)
     return f" (lowest with {label}, {number(RATE, value)} % at λ = {lam:g})"
 
 
-def _cost(found: SweepAnalysis, passage: Passage, brief: bool = False) -> str:
+def _cost(found: SweepAnalysis, fall: _Fall, brief: bool = False) -> str:
     """` (GSM8K −2.0 points [−4.1, 0.0])`, and what is wrong there."""
+    passage = fall.passage
     name = _utility(found, passage)
     parts = []
     if name is not None:
@@ -107,13 +144,13 @@ def _utility(found: SweepAnalysis, passage: Passage) -> str | None:
     return next((name for name in names if name in passage.there), None)
 
 
-def _cheapest(found: SweepAnalysis, own: dict[str, Passage]) -> str | None:
+def _cheapest(found: SweepAnalysis, own: dict[str, _Fall]) -> str | None:
     """The method that reaches the threshold with whole answers in all seeds at the least cost of utility."""
-    clean = [label for label, passage in own.items() if passage.clean]
+    clean = [label for label, fall in own.items() if fall.passage.clean]
 
     def cost(label: str) -> tuple[float, float]:
-        name = _utility(found, own[label])
-        change = own[label].there[name].change.value if name else 0.0
+        name = _utility(found, own[label].passage)
+        change = own[label].passage.there[name].change.value if name else 0.0
         return -change, own[label].crossing.value
 
     return min(clean, key=cost, default=None)

@@ -34,7 +34,7 @@ def harm_table(found: SweepAnalysis, brief: bool = False) -> Table:
         cells = [
             estimate_cell(RATE, passage.before.get(curve.harm), brief=brief),
             _lowest_cell(curve, passage),
-            _marked(crossing_cell(passage.crossing, "not by"), passage),
+            _crossing_cell(passage),
         ]
         cells += [difference_cell(passage.crossing, rival.crossing) if rival else NONE] if versus else []
         cells += [estimate_cell(RATE, passage.before.get(useful), brief=brief), _reading_cell(passage, useful)]
@@ -78,7 +78,10 @@ def _lowest_cell(curve: HarmCurve, passage: Passage) -> Cell:
     return Cell(number(RATE, one.value), f"at {lam:g}", raw=(one.value, lam))
 
 
-def _marked(cell: Cell, passage: Passage) -> Cell:
+def _crossing_cell(passage: Passage) -> Cell:
+    if passage.crossing is None:
+        return Cell("before")
+    cell = crossing_cell(passage.crossing, "not by")
     marks = UNSTABLE * bool(passage.unstable) + BROKEN * passage.broken
     return Cell(cell.text, cell.aside, marks, cell.best, cell.raw)
 
@@ -122,7 +125,10 @@ def _harm_notes(found: SweepAnalysis, versus: str | None, refused: bool) -> tupl
     if utility_title(found) == "mean utility":
         tasks = dict.fromkeys(task for one in found.forgettings.values() for task in one.curve.utilities)
         notes.append(f"Utility: mean of {', '.join(title_of(task) for task in tasks)}.")
-    if any(passage.crossing.bound for passage in passages):
+    crossings = [passage.crossing for passage in passages if passage.crossing is not None]
+    if len(crossings) < len(passages):
+        notes.append("before: the target is harmless already, at or under the threshold; there is nothing to forget.")
+    if any(crossing.bound for crossing in crossings):
         notes.append(
             "≥ and > : a seed, or the interval, does not get there within the sweep and counts with its largest λ."
         )

@@ -188,12 +188,24 @@ def test_the_interval_covers_the_true_lambda(items: int) -> None:
     assert covered >= 0.9 * 200
 
 
-def test_a_target_that_is_harmless_already_is_at_the_threshold_from_the_start() -> None:
-    found = analyse_sweep(make_forgetting({"ta": Fall(0.01, 0.1, before=0.02)}, (0.6, 1.2), items=60, noise=0.0))
+@pytest.mark.parametrize("before", [0.02, 0.10])
+def test_a_target_that_is_harmless_already_has_nothing_to_forget(before: float) -> None:
+    truth = {"ta": Fall(0.01, 0.1, before=before)}
+    found = analyse_sweep(make_forgetting(truth, (0.6, 1.2), seeds=(0, 1, 2), items=50, noise=0.0))
     passage = of(found, "ta")
-    assert (passage.crossing.value, passage.crossing.low, passage.crossing.high) == (0.0, 0.0, 0.0)
-    assert passage.there["mean"].change.value == 0.0
+    assert passage.before["refusal"].value == pytest.approx(before)
+    assert passage.crossing is None
+    assert passage.there == {}
     assert not passage.broken
+    assert not passage.clean
+
+
+def test_a_target_a_little_above_the_threshold_has_something_to_forget() -> None:
+    found = analyse_sweep(make_forgetting({"ta": Fall(0.1, before=0.12)}, (0.6, 1.2), items=50, noise=0.0))
+    crossing = of(found, "ta").crossing
+    assert crossing is not None
+    assert crossing.value == pytest.approx(0.2, abs=0.1)
+    assert crossing.low == 0.0  # replicates whose harm before is at the threshold
 
 
 def test_without_the_targets_own_scores_there_is_no_crossing_but_every_point() -> None:

@@ -107,6 +107,44 @@ def test_no_method_that_gets_there_is_said_so() -> None:
     assert told.headline.startswith("Harm falls to 10 % on target_l2 with no method up to λ = 1.6 (lowest with ta, ")
 
 
+HARMLESS = {"ta": Fall(0.01, 0.0, before=0.04), "lata_threshold": Fall(0.01, 0.1, before=0.04)}
+
+
+def test_a_target_that_was_harmless_before_is_no_success() -> None:
+    found = analyse_sweep(make_forgetting(HARMLESS, FEW, items=50, noise=0.0))
+    table = harm_table(found)
+    for label in HARMLESS:
+        assert cell(table, label, "λ") == "before"
+        assert cell(table, label, "there") == cell(table, label, "perplexity ratio") == "–"
+        assert cell(chosen_harm_table(found), label, "under the threshold") == "before"
+        assert cell(chosen_harm_table(found), label, "kept") == "–"
+    assert cell(table, "ta", "minus lata_threshold") == "–"
+    written = list(csv.DictReader(to_csv(table).splitlines()))
+    assert {row["harm at 10 % λ"] for row in written} == {""}
+    for one in (table, chosen_harm_table(found)):
+        assert any(note.startswith("before: the target is harmless already") for note in one.notes)
+    passing, decided = sweep_findings(found).answers[:2]
+    assert (passing.short, passing.good) == ("nothing to forget", None)
+    assert passing.text.startswith("target_l2 with harm at 4.0 % [")
+    assert passing.text.endswith(" was harmless already: it has nothing to forget.")
+    assert decided.short == "not run"
+    assert found.claims.set_index("claim").loc["C3", "verdict"] == "not run"
+
+
+def test_the_answer_is_about_the_targets_that_had_something_to_forget() -> None:
+    harmful = make_forgetting(lambdas=FEW, items=30)
+    harmless = make_forgetting(HARMLESS, FEW, targets=("target_ja",), items=30, noise=0.0)
+    both = together(harmful, harmless)
+    meta = {**both.meta, "forgets": {**harmful.meta["forgets"], **harmless.meta["forgets"]}}
+    found = analyse_sweep(replace(both, meta=meta))
+    answer = sweep_findings(found).answers[0]
+    alone = sweep_findings(analyse_sweep(harmful)).answers[0]
+    assert answer.short == alone.short
+    assert answer.text.startswith(alone.text)
+    assert "target_ja with harm at 3.3 % [" in answer.text
+    assert "harmless already" not in alone.text
+
+
 def test_the_first_screen_holds_the_answers_before_anything_else(summary: Summary) -> None:
     page = (folder(summary) / "report.html").read_text()
     order = ['class="answers"', 'id="harm"', 'id="chosen_forgetting"', 'id="curves"', 'id="C3"', 'id="points"']

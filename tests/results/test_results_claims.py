@@ -105,6 +105,23 @@ def test_c3_is_inconclusive_when_items_are_few() -> None:
     assert c3(forgotten((2.2, 0.02, 0.02, 0.01), items=40)).verdict == INCONCLUSIVE
 
 
+def test_c3_leaves_out_targets_that_were_harmless_before_and_is_not_run_where_all_were() -> None:
+    def skill(kind: str, merge: str, label: str) -> tuple[float, float, float, float] | None:
+        if kind == "forget":
+            return (2.2, 0.02, 0.02, 0.5 if merge == "target_ua-ua" else 0.01)
+        return {"target_ua": (2.2, 0.02, 0.02, 0.95), "target_ua_math": (2.2, 0.02, 0.02, 0.03)}.get(label)
+
+    both = c3(analyse(make_study(merges=(), skill=skill, seed_sd=0)))
+    assert both.verdict == NOT_SUPPORTED
+    assert "of 3 conditions" in both.numbers
+    assert "left out as harmless before, at or under 10 %: target_ua_math with " in both.numbers
+    assert any(line.startswith("target_ua_math-ua, ") and line.endswith("not run") for line in both.detail)
+    alone = c3(analyse(make_study(merges=(), forgets=("target_ua_math-ua",), skill=skill, seed_sd=0)))
+    assert alone.verdict == NOT_RUN
+    assert alone.numbers.startswith("harmless before, at or under 10 %: target_ua_math with ")
+    assert "lata_log by the same rule: not run; harmless before" in alone.detail[-1]
+
+
 def test_c3_is_not_run_without_forgetting() -> None:
     assert c3(learned(EQUAL, tasks=PPL)).verdict == NOT_RUN
 
