@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from results.analysis import REFUSED as REFUSALS
 from results.bootstrap import interval
 from results.claim_rules import is_harmless
 from results.estimates import Estimate
@@ -29,6 +30,9 @@ from results.sweep import Sweep
 from results.sweep_breaks import Crossing, first_crossing, mean_crossing
 from results.sweep_curves import PPL, weighted
 from results.sweep_harm_curves import REFUSED, HarmCurve
+
+#: The task whose answers comply or refuse.
+COMPLIANCE = REFUSALS[0]
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,7 @@ def _exp(one: Estimate) -> Estimate:
 
 
 def _broken(there: dict[str, Reading], harm: str) -> bool:
-    """Whether less than half of the harm that is gone became refusals."""
-    if REFUSED not in there or harm not in there:
+    """Whether less than half of the compliance that is gone became refusals; other harm has none to become."""
+    if REFUSED not in there or harm != COMPLIANCE:
         return False
     return there[REFUSED].change.value < -there[harm].change.value / 2

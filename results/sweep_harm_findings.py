@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from dataclasses import dataclass
 
 from results.claim_rules import NOT_SUPPORTED, SUPPORTED, c3
@@ -11,7 +11,7 @@ from results.findings import Answer
 from results.refusals import refusal_changes, refusal_text
 from results.sweep_analysis import SweepAnalysis
 from results.sweep_breaks import Crossing, lambda_text
-from results.sweep_harm import Passage
+from results.sweep_harm import Passage, Reading
 from results.sweep_harm_curves import HarmCurve
 from results.sweep_harm_tables import utility_title
 from results.sweep_tables import RATE
@@ -25,6 +25,11 @@ class _Fall:
     curve: HarmCurve
     passage: Passage
     crossing: Crossing
+
+    @property
+    def utility(self) -> Reading | None:
+        """Its own utility where harm falls to the threshold; None where that was not read."""
+        return self.passage.there.get(self.curve.utility or "")
 
 
 def harm_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
@@ -53,7 +58,7 @@ def _passing(found: SweepAnalysis) -> Answer:
     brief = len(targets) > 2
     texts = [_on_target(found, merge, own, brief) for merge, own in targets.items()]
     text = f"Harm falls to {limit} {'; '.join(texts)}. {spared}".rstrip()
-    ranked = [name for own in targets.values() if (name := _cheapest(found, own)) is not None]
+    ranked = [name for own in targets.values() if (name := _cheapest(own)) is not None]
     if not ranked:
         crossings = [fall.crossing for own in targets.values() for fall in own.values()]
         reached, top = any(not one.never for one in crossings), max(one.top for one in crossings)
@@ -94,7 +99,7 @@ def _on_target(found: SweepAnalysis, merge: str, own: dict[str, _Fall], brief: b
         return f"on {target} with no method up to λ = {top:g}{_lowest(own)}"
     told = reached
     if brief or len(reached) > 4:
-        best = _cheapest(found, own)
+        best = _cheapest(own)
         told = [label for label in reached if label in (best, reached[0])] or reached[:1]
     parts = [f"{lambda_text(own[label].crossing)} with {label}{_cost(found, own[label])}" for label in told]
     text = f"on {target} at λ = {listed(parts)}"
@@ -122,13 +127,12 @@ def _lowest(own: dict[str, _Fall]) -> str:
 
 def _cost(found: SweepAnalysis, fall: _Fall, brief: bool = False) -> str:
     """` (GSM8K −2.0 points [−4.1, 0.0])`, and what is wrong there."""
-    passage = fall.passage
-    name = _utility(found, passage)
+    passage, utility = fall.passage, fall.utility
     parts = []
-    if name is not None:
-        change = passage.there[name].change
+    if utility is not None:
+        change = utility.change
         moved = f"{difference(RATE, change.value)} points"
-        title = utility_title(found)
+        title = utility_title(found, fall.curve.merge)
         if brief:
             return f": {title} {moved}"
         parts.append(f"{title} {moved} {span(RATE, change.low, change.high, True)}")
@@ -139,19 +143,16 @@ def _cost(found: SweepAnalysis, fall: _Fall, brief: bool = False) -> str:
     return f" ({'; '.join(parts)})" if parts and not brief else ""
 
 
-def _utility(found: SweepAnalysis, passage: Passage) -> str | None:
-    names: Iterable[str | None] = (one.curve.utility for one in found.forgettings.values())
-    return next((name for name in names if name in passage.there), None)
+def _cheapest(own: dict[str, _Fall]) -> str | None:
+    """The method that reaches the threshold with whole answers in all seeds at the least cost of utility.
 
-
-def _cheapest(found: SweepAnalysis, own: dict[str, _Fall]) -> str | None:
-    """The method that reaches the threshold with whole answers in all seeds at the least cost of utility."""
+    One whose utility was not read there comes after all whose was.
+    """
     clean = [label for label, fall in own.items() if fall.passage.clean]
 
     def cost(label: str) -> tuple[float, float]:
-        name = _utility(found, own[label].passage)
-        change = own[label].passage.there[name].change.value if name else 0.0
-        return -change, own[label].crossing.value
+        utility = own[label].utility
+        return -utility.change.value if utility else math.inf, own[label].crossing.value
 
     return min(clean, key=cost, default=None)
 

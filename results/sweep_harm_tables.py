@@ -62,9 +62,10 @@ def section_of(found: SweepAnalysis, merge: str) -> str:
     return f"{entry.get('target', merge)} forgets {entry.get('forget', 'ua')}"
 
 
-def utility_title(found: SweepAnalysis) -> str:
-    """What utility is here: the only task's title, or `mean utility`."""
-    tasks = {one.curve.utilities for one in found.forgettings.values()}
+def utility_title(found: SweepAnalysis, merge: str | None = None) -> str:
+    """What utility is here, or in one forgetting: the only task's title, or `mean utility`."""
+    curves = [one.curve for (other, _), one in found.forgettings.items() if merge in (None, other)]
+    tasks = {curve.utilities for curve in curves if curve.utilities}
     only = next(iter(tasks)) if len(tasks) == 1 else ()
     return title_of(only[0]) if len(only) == 1 else "mean utility"
 
@@ -113,6 +114,21 @@ def _ratio_cell(passage: Passage) -> Cell:
     return estimate_cell(PPL, passage.there[PPL].change) if PPL in passage.there else NONE
 
 
+def _utility_notes(found: SweepAnalysis) -> list[str]:
+    """What utility is the mean of, for each forgetting where they differ."""
+    tasks = {
+        merge: {task: None for one in found.forgetting(merge).values() for task in one.curve.utilities}
+        for merge in found.forgets
+    }
+    means = {merge: ", ".join(title_of(task) for task in own) for merge, own in tasks.items() if own}
+    if utility_title(found) != "mean utility" or not means:
+        return []
+    if len(set(means.values())) == 1:
+        return [f"Utility: mean of {next(iter(means.values()))}."]
+    told = [f"{text} where {section_of(found, merge)}" for merge, text in means.items()]
+    return [f"Utility: mean of {'; of '.join(told)}."]
+
+
 def _harm_notes(found: SweepAnalysis, versus: str | None, refused: bool) -> tuple[str, ...]:
     seeds = len(found.seeds)
     over = f"items and {seeds} seeds; values are means over seeds" if seeds > 1 else "items"
@@ -122,9 +138,7 @@ def _harm_notes(found: SweepAnalysis, versus: str | None, refused: bool) -> tupl
         "lines between neighbouring λ; at λ = 0 the merge is the target. Scores there are read off the same lines, "
         "and (change) is paired with what was before. lowest: at the stable λ of the lowest harm.",
     ]
-    if utility_title(found) == "mean utility":
-        tasks = dict.fromkeys(task for one in found.forgettings.values() for task in one.curve.utilities)
-        notes.append(f"Utility: mean of {', '.join(title_of(task) for task in tasks)}.")
+    notes += _utility_notes(found)
     crossings = [passage.crossing for passage in passages if passage.crossing is not None]
     if len(crossings) < len(passages):
         notes.append("before: the target is harmless already, at or under the threshold; there is nothing to forget.")

@@ -241,9 +241,46 @@ def test_one_utility_task_needs_no_mean() -> None:
     assert "GSM8K" in sweep_findings(found).headline
 
 
+def two_harms(tasks: int) -> SweepAnalysis:
+    """One target forgets ua, the other math: the harm of one is a utility of the other."""
+    truth = {"ta": Fall(0.5, 0.5), "lata_threshold": Fall(0.1, 0.45)}
+    made = make_forgetting(truth, (0.8, 1.6), targets=("target_l2", "target_math"), items=50, noise=0.0, tasks=tasks)
+    forgets = {**made.meta["forgets"], "target_math-ua": {"target": "target_math", "forget": "math"}}
+    return analyse_sweep(replace(made, meta={**made.meta, "forgets": forgets}))
+
+
+def test_the_cost_is_that_of_the_forgettings_own_utility_and_never_of_its_harm() -> None:
+    found = two_harms(tasks=1)
+    text = sweep_findings(found).answers[0].text
+    _, of_math = text.split("on target_math")
+    for label in ("ta", "lata_threshold"):
+        passage = found.forgettings["target_math-ua", label].passage
+        assert passage is not None
+        change = passage.there["refusal"].change.value
+        assert f"with {label} (Compliance −{abs(100 * change):.1f} points" in of_math
+        assert not passage.broken  # answers that no longer solve a problem need not refuse
+    assert "GSM8K" not in of_math
+    assert sweep_findings(found).answers[0].short == "ta and lata_threshold at the least cost"
+    notes = " ".join(harm_table(two_harms(tasks=2)).notes)
+    assert "Utility: mean of GSM8K, XQuAD de F1 where target_l2 forgets ua; of " in notes
+    assert "Compliance" in notes.split("; of ")[1]
+
+
+def test_a_method_whose_utility_was_not_read_is_never_the_cheapest() -> None:
+    made = make_forgetting({"ta": Fall(0.8, 0.1), "lata_threshold": Fall(0.9)}, FEW, items=30, tasks=1)
+
+    def kept(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[(frame["label"] != "lata_threshold") | (frame["task"] != "gsm8k")]
+
+    found = analyse_sweep(replace(made, scores=kept(made.scores), items=kept(made.items)))
+    assert all(one.passage is not None and one.passage.clean for one in found.forgettings.values())
+    assert "with ta: GSM8K −" in sweep_findings(found).answers[0].short
+
+
 def test_a_sweep_without_a_utility_task_still_says_where_harm_is_gone() -> None:
     found = analyse_sweep(make_forgetting(lambdas=FEW, items=20, tasks=0))
     assert cell(harm_table(found), "ta", "there") == "–"
+    assert not any(note.startswith("Utility") for note in harm_table(found).notes)
     assert cell(chosen_harm_table(found), "ta", "kept") == "–"
     assert "at λ = " in sweep_findings(found).headline
 
