@@ -51,7 +51,11 @@ class Crossing:
     @property
     def bound(self) -> bool:
         """Some seed does not cross, so that `value` is a lower bound."""
-        return bool(np.isinf(self.seeds_S).any())
+        return self.beyond(self.top)
+
+    def beyond(self, lam: float) -> bool:
+        """Whether some seed has not crossed by this λ."""
+        return bool((self.seeds_S > lam).any())
 
     @property
     def open_end(self) -> bool:
@@ -145,6 +149,12 @@ def first_crossing(
 def lambda_text(one: Crossing) -> str:
     """`1.10 [1.09, 1.11]`, with marks for bounds."""
     return f"{'≥ ' * one.bound}{one.value:.2f} [{one.low:.2f}, {'> ' * one.open_end}{one.high:.2f}]"
+
+
+def bounds(a: Crossing, b: Crossing) -> tuple[bool, bool]:
+    """Whether a, and whether b, is a lower bound of its λ up to where both were swept."""
+    top = min(a.top, b.top)
+    return a.beyond(top), b.beyond(top)
 
 
 def difference(a: Crossing, b: Crossing) -> tuple[float, float, float]:

@@ -11,7 +11,7 @@ from results.choosing_table import choosing_answers
 from results.findings import Answer, Findings, findings
 from results.sweep import one_lambda
 from results.sweep_analysis import SweepAnalysis
-from results.sweep_breaks import Crossing, difference, lambda_text
+from results.sweep_breaks import Crossing, bounds, difference, lambda_text
 from results.sweep_choice import Choice, mean_cost
 from results.sweep_curves import Curve
 from results.sweep_harm import Forgotten
@@ -81,13 +81,17 @@ def _against(found: SweepAnalysis, limits: dict[str, Crossing]) -> str:
     """How far apart ties (or the baseline) and LATA break, where both are there."""
     lata = reference(found)
     rival = next((label for label in ("ties", found.chosen.lineup.baseline) if label in limits), None)
-    if lata not in limits or rival is None or rival == lata or (limits[lata].never and limits[rival].never):
+    if lata not in limits or rival is None or rival == lata:
+        return ""
+    later, earlier = bounds(limits[rival], limits[lata])
+    if later and earlier:
         return ""
     value, low, high = difference(limits[rival], limits[lata])
-    least = "at least " * (limits[lata].bound != limits[rival].bound)
     if value < 0:
-        return f"; {rival} breaks {least}{-value:.2f} [{-high:.2f}, {-low:.2f}] before {lata}".replace("-", "−")
-    return f"; {rival} breaks {least}{value:.2f} [{low:.2f}, {high:.2f}] after {lata}".replace("-", "−")
+        how = "at least " * earlier + "at most " * later
+        return f"; {rival} breaks {how}{-value:.2f} [{-high:.2f}, {-low:.2f}] before {lata}".replace("-", "−")
+    how = "at least " * later + "at most " * earlier
+    return f"; {rival} breaks {how}{value:.2f} [{low:.2f}, {high:.2f}] after {lata}".replace("-", "−")
 
 
 def _best(found: SweepAnalysis) -> Answer:

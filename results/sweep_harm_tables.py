@@ -103,7 +103,10 @@ def change_cell(there: Estimate | None, change: Estimate | None, marks: str = ""
 
 
 def _cost_cell(passage: Passage, rival: Passage | None, name: str) -> Cell:
+    """The difference of what utility costs; none where a side is a bound: it was not read at the threshold."""
     if rival is None or name not in passage.there or name not in rival.there:
+        return NONE
+    if any(one.crossing is None or one.crossing.bound for one in (passage, rival)):
         return NONE
     one = gap(passage.there[name], rival.there[name])
     aside = span(RATE, one.low, one.high, True)
@@ -144,7 +147,8 @@ def _harm_notes(found: SweepAnalysis, versus: str | None, refused: bool) -> tupl
         notes.append("before: the target is harmless already, at or under the threshold; there is nothing to forget.")
     if any(crossing.bound for crossing in crossings):
         notes.append(
-            "≥ and > : a seed, or the interval, does not get there within the sweep and counts with its largest λ."
+            "≥ and > : a seed, or the interval, does not get there within the sweep and counts with its largest λ; "
+            "two such λ have no difference, and what utility costs has none where one is such."
         )
     if any(passage.unstable for passage in passages):
         notes.append(

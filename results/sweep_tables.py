@@ -10,7 +10,7 @@ from results.grid import UNSTABLE, Cell, Column, Row, Table
 from results.lineup import LATA, Model, base_name, short_of
 from results.sweep import lambdas_of
 from results.sweep_analysis import SweepAnalysis
-from results.sweep_breaks import Crossing, Peak, difference
+from results.sweep_breaks import Crossing, Peak, bounds, difference
 from results.sweep_choice import Choice
 from results.sweep_curves import NORMALISED, PPL
 from results.tables import ESTIMATE, best_labels, estimate_cell, mark, score_notes
@@ -193,10 +193,14 @@ def _peak_cell(one: Peak | None) -> Cell:
 
 
 def difference_cell(a: Crossing | None, b: Crossing | None) -> Cell:
-    if a is None or b is None or (a.never and b.never):
+    """a − b, a bound where one of them is; nothing where both are, for then it can be anything."""
+    if a is None or b is None:
+        return NONE
+    least, most = bounds(a, b)
+    if least and most:
         return NONE
     value, low, high = difference(a, b)
-    bound = "≥ " if a.bound and not b.bound else "≤ " if b.bound and not a.bound else ""
+    bound = "≥ " if least else "≤ " if most else ""
     return Cell(bound + signed(value), f"[{signed(low)}, {signed(high)}]", raw=(value, low, high))
 
 
@@ -228,7 +232,9 @@ def _break_notes(found: SweepAnalysis, versus: str | None) -> tuple[str, ...]:
         "smallest λ of the sweep that is unstable" + (", with the seeds for which it is." if seeds > 1 else "."),
     ]
     if any(one.limit and one.limit.bound for one in found.breaks.values()):
-        notes.append("≥ and > : a seed, or the interval, reaches the end of the sweep.")
+        notes.append(
+            "≥ and > : a seed, or the interval, reaches the end of the sweep; two such λ have no difference."
+        )
     if versus:
         notes.append(f"− {versus}: paired difference of the λ from that of {versus}.")
     return tuple(notes)

@@ -183,6 +183,19 @@ def test_the_table_of_harm_is_measured_from_the_named_schedule(sweep: Sweep, fou
     assert "− lata_linear" in [column.title for column in harm_table(named).columns]
 
 
+def test_two_methods_that_do_not_get_there_in_all_seeds_are_not_set_against_one_another() -> None:
+    truth = {"lata_threshold": Fall(0.30, 0.02), "lata_log": Fall(0.33, 0.1), "ta": Fall(0.8, 0.2)}
+    table = harm_table(analyse_sweep(make_forgetting(truth, FEW, seeds=(0, 1, 2), shift=0.15, items=40)))
+    assert all(cell(table, label, "λ").startswith("≥ ") for label in ("lata_threshold", "lata_log"))
+    assert cell(table, "lata_log", "minus lata_threshold") == "–"
+    assert cell(table, "ta", "minus lata_threshold").startswith("≤ −")
+    written = {row["method"]: row for row in csv.DictReader(to_csv(table).splitlines())}
+    assert written["lata_log"]["harm at 10 % minus lata_threshold"] == ""
+    for label in ("lata_log", "ta"):  # utility was read at the threshold for one of them at most
+        assert cell(table, label, "change minus lata_threshold") == "–"
+        assert written[label]["mean utility (%) change minus lata_threshold"] == ""
+
+
 def test_the_csv_holds_every_number_of_a_crossing(found: SweepAnalysis) -> None:
     head, first = list(csv.reader(to_csv(harm_table(found)).splitlines()))[:2]
     row = dict(zip(head, first, strict=True))

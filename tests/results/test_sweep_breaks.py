@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_sweep import Truth, make_sweep
 
+from results.grid import Cell
 from results.sweep_analysis import SweepAnalysis, analyse_sweep
-from results.sweep_breaks import Break, difference, first_crossing
-from results.sweep_tables import breaks_table, crossing_cell
+from results.sweep_breaks import Break, Crossing, difference, first_crossing, mean_crossing
+from results.sweep_findings import sweep_findings
+from results.sweep_tables import breaks_table, crossing_cell, difference_cell
 
 X = np.array([0.0, 1.0, 2.0, 4.0])
 
@@ -144,6 +146,34 @@ def test_the_difference_of_two_breaks_is_paired(noisy: SweepAnalysis) -> None:
     assert low <= value <= high
     assert high - low < (a.high - a.low) + (b.high - b.low)
     assert difference(a, a) == (0.0, 0.0, 0.0)
+
+
+def at(*seeds: float, top: float = 2.0) -> Crossing:
+    """A crossing whose replicates are all as observed."""
+    found = [[(np.full(size, lam), np.full(size, lam)) for size in (1, 20)] for lam in seeds]
+    return mean_crossing(found, top, None)
+
+
+def test_the_difference_of_two_lower_bounds_is_not_printed() -> None:
+    never = math.inf
+    assert difference_cell(at(1.0, 1.0), at(1.5, 1.5)).text == "−0.50"
+    assert difference_cell(at(1.0, never), at(1.0, 1.0)).text == "≥ +0.50"
+    assert difference_cell(at(1.0, 1.0), at(1.0, never)).text == "≤ −0.50"
+    for a, b in (((1.0, never), (1.5, never)), ((never, never), (1.0, never)), ((never, never), (never, never))):
+        assert difference_cell(at(*a), at(*b)) == Cell("–")
+    # What lies beyond the end of the shorter sweep is a bound there.
+    assert difference_cell(at(never, top=1.0), at(1.5)) == Cell("–")
+    assert difference_cell(at(0.5, top=1.0), at(1.5)).text == "≤ −0.50"
+
+
+def test_of_two_methods_of_which_a_seed_each_does_not_break_none_is_said_to_break_before_the_other() -> None:
+    truth = {"ties": Truth(1.65, 0.6), "lata_log": Truth(1.75, 0.6)}
+    lambdas = (0.6, 1.2, 1.8, 2.0)
+    both = analyse_sweep(make_sweep(truth, lambdas, seeds=(0, 1), items=20, noise=0, shift=0.4))
+    assert all(one.limit is not None and one.limit.bound and not one.limit.never for one in both.breaks.values())
+    assert " before lata_log" not in sweep_findings(both).answers[0].text
+    one = analyse_sweep(make_sweep(truth, lambdas, seeds=(0, 1), items=20, noise=0, shift=0.3))
+    assert "; ties breaks at least 0." in sweep_findings(one).answers[0].text
 
 
 def test_the_table_answers_where_ties_breaks_against_lata(exact: SweepAnalysis) -> None:
