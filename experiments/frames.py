@@ -115,6 +115,7 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
         "models": list(dict.fromkeys(entry.label for entry in entries if entry.kind == "model")),
         "methods": {choice.label: dict(choice.parameters) for choice in choices},
         "controls": list(dict.fromkeys(choice.label for choice in choices if choice.method.control)),
+        "method_notes": {choice.method.name: choice.method.note for choice in choices if choice.method.note},
         "baseline": config.baseline,
         "schedule": vars(config.schedule).copy(),
         "harm_threshold": config.harm_threshold,

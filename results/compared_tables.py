@@ -98,7 +98,8 @@ def _method_notes(comparison: Comparison) -> tuple[str, ...]:
             f"{UNSTABLE} unstable in a merge (not finite, or over 10 × pre's perplexity): a loss, and last in rank, "
             "there; no mean."
         )
-    return (*lines, *comparison.absent.values(), *comparison.meta.get("notes", []))
+    known = comparison.lineup.method_notes("learn")
+    return (*lines, *comparison.absent.values(), *comparison.meta.get("notes", []), *known)
 
 
 def merge_table(comparison: Comparison, merge: str) -> Table:

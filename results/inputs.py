@@ -34,7 +34,8 @@ class Study:
             order of rows); ``baseline``; ``provenance``. Optional: ``threshold`` {"kind": "quantile" | "value",
             "value": x}, ``harm_threshold``, ``utility_margin``, ``schedule`` {"learn": …, "forget": …} (the
             LATA schedule that claims are decided by), ``noise_floor`` {task: x} (`noise.primary_floors`),
-            ``controls`` (labels of the methods that are controls).
+            ``controls`` (labels of the methods that are controls), ``method_notes`` {method: what a reader of its
+            results must know}.
         granular: similarities of several granularities: ``family``, ``seed``, ``granularity`` (block, module or
             tensor), ``layer`` (its key), ``depth`` (index of its block, −1 outside blocks), ``task``,
             ``similarity``; may be empty.

@@ -110,6 +110,12 @@ class Lineup:
         found = {key.label for key in self.models if key.kind == kind and merge in (None, key.merge)}
         return sorted(found, key=self._rank)
 
+    def method_notes(self, kind: str, merge: str | None = None) -> list[str]:
+        """What a reader must know of the methods of a merge, or of all merges of a kind, a line each."""
+        known = self.meta.get("method_notes", {})
+        names = dict.fromkeys(base_name(label) for label in self.labels(kind, merge))
+        return [f"{name}: {known[name]}" for name in names if name in known]
+
     def group_of(self, label: str) -> str:
         """`lata`, `control`, or `baseline` for every other method."""
         return "lata" if is_lata(label) else "control" if self.is_control(label) else "baseline"

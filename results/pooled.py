@@ -200,7 +200,7 @@ def _meta(runs: Mapping[str, Sweep], notes: list[str]) -> dict[str, Any]:
     """What is known about all runs: mappings and lists united, the rest of the first run."""
     metas = [run.meta for run in runs.values()]
     out: dict[str, Any] = {**metas[0]}
-    for key in _UNITED:
+    for key in (*_UNITED, "method_notes"):
         out[key] = {name: value for meta in metas for name, value in meta.get(key, {}).items()}
     for key in ("seeds", "models", "lambdas", "notes"):
         out[key] = list(dict.fromkeys(value for meta in metas for value in meta.get(key, [])))

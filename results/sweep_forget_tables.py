@@ -148,7 +148,7 @@ def _chosen_notes(found: SweepAnalysis) -> tuple[str, ...]:
         notes.append(f"{UNSTABLE} unstable on the test split: no forgetting.")
     if seeds > 1:
         notes.append(f"Scores are means over {seeds} seeds, which support at most “consistent in sign”.")
-    return tuple(notes)
+    return (*notes, *found.chosen.lineup.method_notes("forget"))
 
 
 def harm_points_table(found: SweepAnalysis, merge: str) -> Table:
@@ -172,6 +172,7 @@ def harm_points_table(found: SweepAnalysis, merge: str) -> Table:
         text = f"{UNSTABLE} unstable (not finite, or over 10 × the perplexity of pre or of the target)"
         text += " for at least one seed; the mean is over the stable seeds, where there is one" if many else ""
         notes.append(text + ".")
+    notes += found.chosen.lineup.method_notes("forget", merge)
     return Table(f"points_{merge}", title, tuple(columns), tuple(rows), tuple(notes), "λ")
 
 

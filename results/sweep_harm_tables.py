@@ -165,4 +165,4 @@ def _harm_notes(found: SweepAnalysis, versus: str | None, refused: bool) -> tupl
         notes.append(f"− {versus}: paired difference from {versus}; of utility that of the changes.")
     if seeds > 1:
         notes.append(f"{seeds} seeds support at most “consistent in sign”.")
-    return tuple(notes)
+    return (*notes, *found.chosen.lineup.method_notes("forget"))

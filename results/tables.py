@@ -229,4 +229,4 @@ def score_notes(analysis: Analysis, kind: str, intervals: bool = True) -> tuple[
         if len(lineup.seeds) > 1:
             text += " for at least one seed; the mean is over the stable seeds, where there is one"
         notes.append(text + "; never counted as best.")
-    return tuple(notes)
+    return (*notes, *lineup.method_notes(kind))

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 @register(
     paper="https://arxiv.org/abs/2406.11801",
     equation="D = Σ_t top_k(τ_t)",
-    note="This is the first stage of Safety Arithmetic alone: its second, which steers activations, is left out.",
+    note="This is the first stage of Safety Arithmetic alone: its second, which steers activations, is left out; its "
+    "authors take λ from 2 to 3.",
     passes={"": 2},
     share=Interval(0, 1, open_low=True),
 )

@@ -196,6 +196,17 @@ def test_two_methods_that_do_not_get_there_in_all_seeds_are_not_set_against_one_
         assert written[label]["mean utility (%) change minus lata_threshold"] == ""
 
 
+def test_what_a_reader_must_know_of_a_method_stands_under_every_table_of_it(sweep: Sweep) -> None:
+    known = {"safety_arithmetic": "Only its first stage.", "absent": "Nobody asked."}
+    found = analyse_sweep(replace(sweep, meta={**sweep.meta, "method_notes": known}))
+    tables = sweep_tables(found)
+    assert [table.name for table in tables] == ["harm", "chosen_forgetting", f"points_{MERGE}"]
+    for table in tables:
+        assert table.notes[-1] == "safety_arithmetic: Only its first stage."
+        assert not any("Nobody" in note for note in table.notes)
+    assert not any("first stage" in note for table in sweep_tables(analyse_sweep(sweep)) for note in table.notes)
+
+
 def test_the_csv_holds_every_number_of_a_crossing(found: SweepAnalysis) -> None:
     head, first = list(csv.reader(to_csv(harm_table(found)).splitlines()))[:2]
     row = dict(zip(head, first, strict=True))

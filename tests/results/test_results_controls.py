@@ -109,10 +109,12 @@ def test_a_study_that_does_not_say_which_has_the_controls_of_this_suite() -> Non
     assert controls_of({"controls": []}) == ()
 
 
-def test_pooled_runs_have_the_controls_of_each() -> None:
+def test_pooled_runs_have_the_controls_and_the_notes_of_each() -> None:
     truth = {"ta": Truth(9.0, 0.8, 0.4), "ta_half": Truth(9.0, 0.8, 0.3)}
     older = make_sweep(truth, (0.8,), items=12)
-    newer = make_sweep({"ta": truth["ta"], OWN: Truth(9.0, 0.8, 0.9)}, (0.8,), items=12, controls=[OWN])
+    known = {"controls": [OWN], "method_notes": {OWN: "Squared ranks."}}
+    newer = make_sweep({"ta": truth["ta"], OWN: Truth(9.0, 0.8, 0.9)}, (0.8,), items=12, **known)
     made = compared(pool({"older": older, "newer": newer}), "ta")
+    assert methods_table(made).notes[-1] == f"{OWN}: Squared ranks."
     assert made.methods == ("ta",)
     assert made.labels == ("ta", "ta_half", OWN)

@@ -9,7 +9,7 @@ import pytest
 from synthetic_study import make_study
 
 from results.analysis import Analysis, analyse
-from results.forget_tables import forget_table
+from results.forget_tables import forget_overview, forget_table
 from results.grid import Cell, Column, Row, Table, latex, to_csv, to_latex, to_markdown, to_text
 from results.lineup import Model
 from results.study import study_tables
@@ -135,6 +135,16 @@ def test_no_marks_without_the_baseline_and_the_note_says_so() -> None:
     table = overview(found)
     assert not any(cell.marks for row in table.rows for cell in row.cells)
     assert any("No row ta" in note for note in table.notes)
+
+
+def test_what_a_reader_must_know_of_a_method_stands_under_the_tables_that_have_it() -> None:
+    known = {"ties": "Trimmed.", "lata_log": "Ranked."}
+    found = analyse(make_study(methods=("ta", "ties(density=0.3)"), items=20, method_notes=known))
+    for table in (overview(found), merge_table(found, "math+code")):
+        assert table.notes[-1] == "ties: Trimmed."
+    for table in (forget_table(found), forget_overview(found)):
+        assert "lata_log: Ranked." in table.notes
+        assert "ties: Trimmed." not in table.notes
 
 
 def test_notes_name_intervals_items_and_seeds(full: Analysis) -> None:

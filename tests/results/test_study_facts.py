@@ -17,6 +17,14 @@ def facts_of(*overrides: str) -> dict[str, Any]:
     return facts(plan, (), {}, "key")
 
 
+def test_what_a_reader_must_know_of_a_method_is_handed_over_with_it() -> None:
+    (note,) = facts_of("methods=[ta, ties]", "forget_methods=[ta, safety_arithmetic]")["method_notes"].items()
+    assert note[0] == "safety_arithmetic"
+    assert "first stage of Safety Arithmetic alone" in note[1]
+    assert "λ from 2 to 3" in note[1]
+    assert facts_of("forget_methods=[ta]")["method_notes"] == {}
+
+
 def test_controls_are_named_whether_they_learn_or_forget() -> None:
     shuffled = "lata_shuffled, {name: lata_shuffled, of: lata_log}"
     known = facts_of(f"methods=[ta, lata_log, {shuffled}]", "forget_methods=[ta, ta_half]")
