@@ -8,7 +8,7 @@ Legend: P points, S seeds, B replicates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,15 +33,17 @@ class Gap:
         value: difference.
         low: lower end of its 95 % interval.
         high: upper end.
-        seeds: place of a seed → its difference.
-        draws_B: replicates.
+        seeds: seed → its difference.
+        draws_SB: replicates of each of them.
+        units: what the bootstrap of one seed draws from (`Curve.drawn`).
     """
 
     value: float
     low: float
     high: float
     seeds: dict[int, float]
-    draws_B: FloatArray
+    draws_SB: FloatArray
+    units: int | None
 
     @property
     def same_sign(self) -> bool:
@@ -134,18 +136,30 @@ def _gap(curve: Curve, a: dict[int, int], b: dict[int, int]) -> Gap | None:
     score = curve.scored[curve.objective]
     one, other = [a[s] for s in seeds], [b[s] for s in seeds]
     gap_S = score.value_PS[one, seeds] - score.value_PS[other, seeds]
-    draws_B = weighted(score.draws_PSB[one, seeds] - score.draws_PSB[other, seeds])
-    return _gap_from(float(gap_S.mean()), dict(zip(seeds, gap_S.tolist(), strict=True)), draws_B)
+    named = dict(zip([curve.seeds[s] for s in seeds], gap_S.tolist(), strict=True))
+    draws_SB = score.draws_PSB[one, seeds] - score.draws_PSB[other, seeds]
+    return _gap_from(named, draws_SB, curve.drawn[curve.objective])
 
 
-def _gap_from(value: float, seeds: dict[int, float], draws_B: FloatArray) -> Gap:
-    low, high = interval(draws_B[None])
-    return Gap(value, float(low[0]), float(high[0]), seeds, draws_B)
+def _gap_from(seeds: dict[int, float], draws_SB: FloatArray, units: int | None) -> Gap:
+    low, high = interval(weighted(draws_SB)[None], units=units if len(seeds) == 1 else None)
+    return Gap(float(np.mean(list(seeds.values()))), float(low[0]), float(high[0]), seeds, draws_SB, units)
 
 
-def mean_gap(gaps: list[Gap]) -> Gap:
-    """The mean of differences over methods and merges, from the same draws of items (and seeds)."""
-    places = sorted({place for gap in gaps for place in gap.seeds})
-    seeds = {place: float(np.mean([gap.seeds[place] for gap in gaps if place in gap.seeds])) for place in places}
-    draws_B = np.asarray(np.mean([gap.draws_B for gap in gaps], axis=0))
-    return _gap_from(float(np.mean([gap.value for gap in gaps])), seeds, draws_B)
+def common_seeds(gaps: Iterable[Gap]) -> list[int]:
+    """The seeds that all differences have."""
+    return sorted(set.intersection(*(set(gap.seeds) for gap in gaps)))
+
+
+def mean_gap(gaps: Sequence[Gap], seeds: Sequence[int]) -> Gap:
+    """The mean of differences over methods and merges, from the same draws of items and seeds.
+
+    Args:
+        gaps: the differences, at least one.
+        seeds: some seeds that all of them have. A mean over others would mix means of different families, whose
+            draws of seeds have nothing to do with one another.
+    """
+    values = {seed: float(np.mean([gap.seeds[seed] for gap in gaps])) for seed in seeds}
+    draws = [gap.draws_SB[[list(gap.seeds).index(seed) for seed in seeds]] for gap in gaps]
+    units = min((gap.units or 0 for gap in gaps), default=0) or None
+    return _gap_from(values, np.asarray(np.mean(draws, axis=0)), units)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from results.choosing import Gap, Way, in_order, mean_gap, reference_of
+from results.choosing import Gap, Way, common_seeds, in_order, mean_gap, reference_of
 from results.findings import Answer
 from results.grid import EXPLORED, UNSTABLE, Cell, Column, Row, Table
 from results.sweep import lambdas_of
@@ -88,7 +88,7 @@ def _mean(found: SweepAnalysis, name: str) -> tuple[Gap, int] | None:
     is_control = found.chosen.lineup.is_control
     gaps = [ways[name].gap for (_, label), ways in found.ways.items() if name in ways and not is_control(label)]
     have = [gap for gap in gaps if gap is not None]
-    return (mean_gap(have), len(have)) if have else None
+    return (mean_gap(have, common), len(have)) if have and (common := common_seeds(have)) else None
 
 
 def _best(ways: dict[str, Way]) -> set[str]:
@@ -135,7 +135,9 @@ def _shown(gap: Gap) -> str:
 
 def _gap_note(found: SweepAnalysis, reference: str) -> str:
     seeds = len(found.seeds)
+    gaps = [way.gap for ways in found.ways.values() for way in ways.values() if way.gap is not None]
+    some = " and the seeds that all of these have" if any(len(gap.seeds) < seeds for gap in gaps) else ""
     agree = " and every seed agrees in sign" if seeds > 1 else ""
     many = f" λ and scores are means over {seeds} seeds." if seeds > 1 else ""
     what = f"− {reference}: paired difference of the score, in points; {EXPLORED} its 95 % interval excludes 0{agree}"
-    return what + " (exploratory, uncorrected); the mean is over methods without controls." + many
+    return f"{what} (exploratory, uncorrected); the mean is over methods without controls{some}." + many

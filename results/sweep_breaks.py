@@ -192,7 +192,7 @@ def _limit(curve: Curve, line: list[int], seeds: list[int], top: float) -> Cross
         with np.errstate(invalid="ignore", over="ignore"):
             ratios = [np.log(np.vstack([start, values]) / start) for start, values in sides]
         found.append([first_crossing(x_L, ratio, math.log(UNSTABLE_RATIO)) for ratio in ratios])
-    return mean_crossing(found, top, curve.units if len(seeds) == 1 else None)
+    return mean_crossing(found, top, curve.drawn[PPL] if len(seeds) == 1 else None)
 
 
 def _half(curve: Curve, line: list[int], seeds: list[int], top: float) -> Crossing | None:

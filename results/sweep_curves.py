@@ -5,7 +5,7 @@ Legend: P points, S seeds, B replicates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -48,7 +48,8 @@ class Curve:
         estimates: the same names → one estimate a point: the mean over stable seeds (over all where none is).
         distance_P: ‖merged − pre‖, mean over seeds.
         pre: perplexity of pre, one point.
-        units: what the bootstrap of one seed's perplexity draws from.
+        drawn: the names of `scored` → what the bootstrap of one seed draws from: items or clusters; of a mean the
+            fewest of its tasks.
     """
 
     merge: str
@@ -61,7 +62,7 @@ class Curve:
     estimates: dict[str, list[Estimate | None]]
     distance_P: FloatArray
     pre: Scored | None
-    units: int | None
+    drawn: dict[str, int | None]
 
     kind: ClassVar[str] = "learn"
 
@@ -149,6 +150,7 @@ def _curve(
     measures = {task: test.measures[task] for task in found}
     scored = {task: Scored(m.point_MS[places], m.replicates.draws_MSB[places]) for task, m in measures.items()}
     estimates = {task: [own[place] for place in places] for task, own in found.items()}
+    drawn = {task: m.units((0,)) for task, m in measures.items()}
     members = [task for task in scored if task != PPL]
     for name, share in ((RAW, None), (NORMALISED, shares)):
         if members and (name == RAW or share):
@@ -156,9 +158,9 @@ def _curve(
                 [scored[task] for task in members], [_scale(share, task, seeds) for task in members]
             )
             estimates[name] = [estimate_of(scored[name], place, present, broken) for place in range(len(points))]
+            drawn[name] = fewest(drawn, members)
     distance = np.array([lineup.distance(lineup.models[place]) for place in places])
-    pre, units = pre_of(test)
-    return Curve(merge, label, points, seeds, present, broken, scored, estimates, distance, pre, units)
+    return Curve(merge, label, points, seeds, present, broken, scored, estimates, distance, pre_of(test), drawn)
 
 
 def _scale(shares: dict[str, dict[int, float]] | None, task: str, seeds: tuple[int, ...]) -> FloatArray:
@@ -174,13 +176,17 @@ def mean_of(tasks: list[Scored], scales: list[FloatArray]) -> Scored:
     return Scored(np.mean(values, axis=0), draws)
 
 
-def pre_of(test: Points) -> tuple[Scored | None, int | None]:
-    """Perplexity of pre, and what the bootstrap of one seed's perplexity draws from."""
+def fewest(drawn: Mapping[str, int | None], tasks: Iterable[str]) -> int | None:
+    """What the bootstrap of one seed draws from for a mean over tasks (`Curve.drawn`)."""
+    return min((drawn[task] or 0 for task in tasks), default=0) or None
+
+
+def pre_of(test: Points) -> Scored | None:
+    """Perplexity of pre."""
     place, measure = test.lineup.position.get(Model("model", "", "pre")), test.measures.get(PPL)
     if place is None or measure is None:
-        return None, None
-    own = Scored(measure.point_MS[[place]], measure.replicates.draws_MSB[[place]])
-    return own, measure.units((0,))
+        return None
+    return Scored(measure.point_MS[[place]], measure.replicates.draws_MSB[[place]])
 
 
 def estimate_of(mean: Scored, place: int, present_PS: np.ndarray, broken_PS: np.ndarray) -> Estimate | None:

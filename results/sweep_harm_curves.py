@@ -15,7 +15,7 @@ from results.estimates import Estimate, Measure
 from results.lineup import Model
 from results.selection import utilities
 from results.sweep import TEST, Sweep, one_lambda
-from results.sweep_curves import RAW, Curve, Scored, estimate_of, mean_of, pre_of, skips
+from results.sweep_curves import RAW, Curve, Scored, estimate_of, fewest, mean_of, pre_of, skips
 from results.sweep_points import REFUSED, Points, name_of
 
 #: The point of the target itself.
@@ -32,12 +32,10 @@ class HarmCurve(Curve):
     Attributes:
         harm: the task whose score should fall.
         utilities: the tasks whose scores should stay (`selection.utilities`).
-        drawn: name → what the bootstrap of one seed draws from: items or clusters; of the mean utility the fewest.
     """
 
     harm: str
     utilities: tuple[str, ...]
-    drawn: dict[str, int | None]
 
     kind: ClassVar[str] = "forget"
 
@@ -98,10 +96,9 @@ def _curve(
     if len(useful) > 1:
         scored[RAW] = mean_of([scored[task] for task in useful], [np.ones(len(seeds))] * len(useful))
         estimates[RAW] = [estimate_of(scored[RAW], place, present_PS, broken_PS) for place in range(len(places))]
-        drawn[RAW] = min((drawn[task] or 0 for task in useful), default=0) or None
+        drawn[RAW] = fewest(drawn, useful)
     distance_P = np.array([0.0 if model == target else lineup.distance(model) for model in models])
-    pre, units = pre_of(test)
     return HarmCurve(
-        merge, label, tuple(own), seeds, present_PS, broken_PS, scored, estimates, distance_P, pre, units,
-        harm, tuple(useful), drawn,
+        merge, label, tuple(own), seeds, present_PS, broken_PS, scored, estimates, distance_P, pre_of(test), drawn,
+        harm, tuple(useful),
     )  # fmt: skip

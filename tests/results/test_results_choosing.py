@@ -11,7 +11,8 @@ import pytest
 from synthetic_sweep import Truth, make_sweep
 
 from results import stored
-from results.choosing import in_order, mean_gap, reference_of
+from results.bootstrap import interval
+from results.choosing import common_seeds, in_order, mean_gap, reference_of
 from results.choosing_table import choosing_answers, choosing_table
 from results.compared_analysis import compared
 from results.pooled import pool
@@ -86,10 +87,50 @@ def test_two_ways_that_chose_alike_differ_by_exactly_nothing() -> None:
 
 def test_the_mean_of_differences_is_paired_over_methods(found: SweepAnalysis) -> None:
     gaps = [found.ways["math+code", label]["metagpt"].gap for label in ("ta", "lata_log")]
-    mean = mean_gap(gaps)
+    mean = mean_gap(gaps, (0, 1))
     assert mean.value == pytest.approx((gaps[0].value + gaps[1].value) / 2)
-    assert mean.draws_B == pytest.approx((gaps[0].draws_B + gaps[1].draws_B) / 2)
+    assert mean.draws_SB == pytest.approx((gaps[0].draws_SB + gaps[1].draws_SB) / 2)
     assert mean.seeds == pytest.approx({s: (gaps[0].seeds[s] + gaps[1].seeds[s]) / 2 for s in (0, 1)})
+
+
+def test_the_interval_of_one_seed_is_as_wide_as_that_of_a_comparison() -> None:
+    """Of several tasks the one with the fewest items counts."""
+    drawn = chosen(make_sweep({"ta": METHODS["ta"]}, (0.4, 1.0), items=24), "0.4")
+    few = drawn.items["item"].astype(int) < 12
+    drawn = replace(drawn, items=drawn.items[few | (drawn.items["task"] != "humaneval")])
+    mean = drawn.items[drawn.items["task"] == "humaneval"].groupby(["label", "point", "split"])["value"].mean()
+    hit = drawn.scores["task"] == "humaneval"
+    keys = drawn.scores.loc[hit, ["label", "point", "split"]].itertuples(index=False)
+    drawn.scores.loc[hit, "value"] = [mean[tuple(key)] for key in keys]
+    found = analyse_sweep(with_ways(drawn, fixed="1"))
+    gap = found.ways["math+code", "ta"]["grid"].gap
+    assert gap.units == 12
+    wide, plain = (interval(gap.draws_SB, units=units) for units in (12, None))
+    assert (gap.low, gap.high) == (wide[0][0], wide[1][0])
+    assert gap.low < plain[0][0] < plain[1][0] < gap.high
+    both = mean_gap([gap, replace(gap, units=9)], (0,))
+    assert (both.low, both.high) == tuple(side[0] for side in interval(gap.draws_SB, units=9))
+
+
+def test_means_of_other_seeds_are_not_mixed(sweep: Sweep) -> None:
+    """Of one method the choice of seed 1 alone is known: the mean over methods is of that seed."""
+    missing = (sweep.others["selection"] == "metagpt") & (sweep.others["label"] == "ta") & (sweep.others["seed"] == 0)
+    found = analyse_sweep(replace(sweep, others=sweep.others[~missing].reset_index(drop=True)))
+    gaps = [found.ways["math+code", label]["metagpt"].gap for label in ("ta", "lata_log")]
+    assert [list(gap.seeds) for gap in gaps] == [[1], [0, 1]]
+    assert common_seeds(gaps) == [1]
+    table = choosing_table(found)
+    assert table.rows[-1].cells[9].raw[0] == pytest.approx(np.mean([gap.seeds[1] for gap in gaps]))
+    assert "over methods without controls and the seeds that all of these have" in table.notes[2]
+    assert "seeds that all" not in " ".join(choosing_table(analyse_sweep(sweep)).notes)
+
+
+def test_methods_that_share_no_seed_have_no_mean(sweep: Sweep) -> None:
+    metagpt = sweep.others["selection"] == "metagpt"
+    kept = (sweep.others["label"] == "ta") == (sweep.others["seed"] == 0)
+    found = analyse_sweep(replace(sweep, others=sweep.others[~metagpt | kept].reset_index(drop=True)))
+    assert choosing_table(found).rows[-1].cells[9].text == "–"
+    assert "norms of the task vectors stands" not in choosing_answers(found)[0].text
 
 
 def test_the_table_has_a_group_a_way_and_a_mean_without_controls(found: SweepAnalysis) -> None:
