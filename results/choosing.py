@@ -147,8 +147,9 @@ def _gap_from(seeds: dict[int, float], draws_SB: FloatArray, units: int | None) 
 
 
 def common_seeds(gaps: Iterable[Gap]) -> list[int]:
-    """The seeds that all differences have."""
-    return sorted(set.intersection(*(set(gap.seeds) for gap in gaps)))
+    """The seeds that all differences have; none where there is no difference."""
+    seeds = [set(gap.seeds) for gap in gaps]
+    return sorted(set.intersection(*seeds)) if seeds else []
 
 
 def mean_gap(gaps: Sequence[Gap], seeds: Sequence[int]) -> Gap:

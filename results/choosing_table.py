@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from results.choosing import Gap, Way, common_seeds, in_order, mean_gap, reference_of
 from results.findings import Answer
@@ -21,6 +22,8 @@ NAMES = {
     "search": "λ searched for on the development split",
 }
 _GAP = ("difference", "ci_low", "ci_high")
+#: (merge, label) → the difference of a way from the reference.
+Gaps = Mapping[tuple[str, str], Gap]
 
 
 def choosing_table(found: SweepAnalysis, brief: bool = False) -> Table | None:
@@ -38,12 +41,11 @@ def choosing_table(found: SweepAnalysis, brief: bool = False) -> Table | None:
         best = _best(ways)
         cells = [cell for name in names for cell in _cells(ways.get(name), name, reference, name in best, brief)]
         rows.append(Row(label, merge, tuple(cells)))
-    means = {name: _mean(found, name) for name in names}
+    means = {name: _mean(_gaps(found, name)) for name in names}
     if len(rows) > 1 and any(means.values()):
         cells = []
         for name in names:
-            mean = means[name]
-            cells += [NONE, NONE] + ([_gap_cell(mean[0]) if mean else NONE] if name != reference else []) + [NONE]
+            cells += [NONE, NONE] + ([_gap_cell(means[name])] if name != reference else []) + [NONE]
         rows.append(Row("mean", "all methods and merges", tuple(cells)))
     columns = []
     for name in names:
@@ -63,37 +65,71 @@ def choosing_table(found: SweepAnalysis, brief: bool = False) -> Table | None:
 
 def choosing_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
     """Whether another way than a fixed λ pays, in a sentence; nothing where the sweep has one way alone."""
-    reference = reference_of(found.sweep)
-    told = {name: mean for name in _names(found) if name != reference and (mean := _mean(found, name))}
-    if not told:
+    reference, question = reference_of(found.sweep), "Does another way of choosing λ pay?"
+    gaps = {name: _gaps(found, name) for name in _names(found) if name != reference}
+    means = {name: mean for name, own in gaps.items() if (mean := _mean(own))}
+    if not means:
         return ()
     parts = [
         f"{NAMES.get(name, name)} stands at {_shown(gap)}, {'clear of noise' if gap.clear else 'not clear of noise'} "
-        f"(mean over {count} method{'s' * (count > 1)} and merges)"
-        for name, (gap, count) in told.items()
+        f"(mean over {_methods(len(gaps[name]))})"
+        for name, gap in means.items()
     ]
-    top = max(told, key=lambda name: told[name][0].value)
-    best = told[top][0]
     text = f"Against {NAMES.get(reference, reference)}, {listed(parts)}."
+    alike, count = _alike({name: gaps[name] for name in means})
+    if not alike:
+        return (Answer(question, "not comparable", f"{text} No method has all of these ways for one seed."),)
+    top = max(alike, key=lambda name: alike[name].value)
+    best = alike[top]
+    if any((len(gaps[name]), list(gap.seeds)) != (count, list(best.seeds)) for name, gap in means.items()):
+        seeds = f"seed{'s' * (len(best.seeds) > 1)} {listed([str(seed) for seed in best.seeds])}"
+        text += (
+            f" Over what all of them have, {_methods(count)} for {seeds}, {top} stands highest, at {_shown(best)}."
+        )
     short = f"{top} {difference(RATE, best.value)} points" if best.value > 0 else f"no better than {reference}"
-    return (Answer("Does another way of choosing λ pay?", short, text, best.clear and best.value > 0),)
+    return (Answer(question, short, text, best.clear and best.value > 0),)
 
 
 def _names(found: SweepAnalysis) -> list[str]:
     return in_order(name for ways in found.ways.values() for name in ways)
 
 
-def _mean(found: SweepAnalysis, name: str) -> tuple[Gap, int] | None:
-    """Mean difference from the reference over methods (no controls) and merges, and over how many."""
+def _methods(count: int) -> str:
+    return f"{count} method{'s' * (count > 1)} and merges"
+
+
+def _gaps(found: SweepAnalysis, name: str) -> Gaps:
+    """The differences of one way from the reference, without those of controls."""
     is_control = found.chosen.lineup.is_control
-    gaps = [ways[name].gap for (_, label), ways in found.ways.items() if name in ways and not is_control(label)]
-    have = [gap for gap in gaps if gap is not None]
-    return (mean_gap(have, common), len(have)) if have and (common := common_seeds(have)) else None
+    own = {key: ways[name].gap for key, ways in found.ways.items() if name in ways and not is_control(key[1])}
+    return {key: gap for key, gap in own.items() if gap is not None}
+
+
+def _mean(gaps: Gaps) -> Gap | None:
+    """Mean over methods and merges, and over the seeds that all of them have; None where there is no such seed."""
+    seeds = common_seeds(gaps.values())
+    return mean_gap(list(gaps.values()), seeds) if seeds else None
+
+
+def _alike(gaps: Mapping[str, Gaps]) -> tuple[dict[str, Gap], int]:
+    """The mean of each way over the methods, merges and seeds that all ways have, and how many methods and merges.
+
+    A way that found nothing where choosing is hard must not look better for it. Empty where they share none.
+    """
+    keys = [key for key in next(iter(gaps.values())) if all(key in own for own in gaps.values())]
+    seeds = common_seeds(own[key] for own in gaps.values() for key in keys)
+    if not seeds:
+        return {}, 0
+    return {name: mean_gap([own[key] for key in keys], seeds) for name, own in gaps.items()}, len(keys)
 
 
 def _best(ways: dict[str, Way]) -> set[str]:
-    """The ways with the highest score of a row, as written; none where all are as high."""
-    shown = {name: number(RATE, way.score.value) for name, way in ways.items() if way.score and not way.unstable}
+    """The ways with the highest score of a row, as written; none where all are as high.
+
+    A way without a stable point for some seed has a mean over other seeds than the rest, and is not compared.
+    """
+    whole = {name: way for name, way in ways.items() if not way.unstable and None not in way.chosen.values()}
+    shown = {name: number(RATE, way.score.value) for name, way in whole.items() if way.score}
     top = max(shown.values(), key=float, default="")
     leaders = {name for name, text in shown.items() if text == top}
     return leaders if len(leaders) < len(shown) else set()

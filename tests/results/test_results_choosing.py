@@ -175,6 +175,46 @@ def test_a_way_without_a_stable_point_for_a_seed_says_for_how_many_it_stands(swe
     assert (cell.text, cell.aside) == ("0.8", "(1 of 2 seeds)")
 
 
+def without(sweep: Sweep, **rows: object) -> Sweep:
+    """The sweep without some choices of other ways."""
+    hit = np.logical_and.reduce([sweep.others[name] == value for name, value in rows.items()])
+    return replace(sweep, others=sweep.others[~hit].reset_index(drop=True))
+
+
+def test_a_way_that_found_nothing_for_the_hard_seed_is_not_bold() -> None:
+    """Seed 1 scores less than seed 0, so that the mean of seed 0 alone is higher at the same λ."""
+    drawn = make_sweep({"ta": Truth(9.0, 1.0, 0.5)}, (0.4, 1.0), seeds=(0, 1), items=40, noise=0, shift=0.4)
+    every = with_ways(chosen(drawn, "0.4"), fixed="1", metagpt="1")
+    for ways, bold in ((every, [True, True]), (without(every, selection="metagpt", seed=1), [True, False])):
+        row = choosing_table(analyse_sweep(ways)).rows[0]
+        assert [row.cells[place].best for place in (1, 8)] == bold
+        assert not row.cells[4].best
+    assert row.cells[8].raw[0] > row.cells[1].raw[0]
+
+
+def test_ways_are_ranked_over_the_methods_and_seeds_that_all_of_them_have(sweep: Sweep) -> None:
+    """Of ta one way is not known at all, of lata_log another one for seed 1 alone."""
+    other = with_ways(chosen(sweep, "0.4"), fixed="0.8", metagpt="1.2", search="1")
+    some = without(without(other, selection="search", label="ta"), selection="metagpt", label="lata_log", seed=0)
+    found = analyse_sweep(some)
+    gaps = {name: found.ways["math+code", "lata_log"][name].gap for name in ("grid", "metagpt", "search")}
+    assert [list(gap.seeds) for gap in gaps.values()] == [[0, 1], [1], [0, 1]]
+    top = max(gaps, key=lambda name: gaps[name].seeds[1])
+    (answer,) = choosing_answers(found)
+    value = 100 * gaps[top].seeds[1]
+    assert answer.short == f"{top} +{value:.1f} points"
+    assert f"Over what all of them have, 1 method and merges for seed 1, {top} stands highest, at +" in answer.text
+    assert "what all of them have" not in choosing_answers(analyse_sweep(other))[0].text
+
+
+def test_ways_that_share_no_method_and_seed_are_not_ranked(sweep: Sweep) -> None:
+    some = without(without(sweep, selection="metagpt", label="lata_log"), selection="metagpt", seed=0)
+    only = replace(some, choices=some.choices[some.choices["label"] != "ta"])
+    (answer,) = choosing_answers(analyse_sweep(only))
+    assert (answer.short, answer.good) == ("not comparable", None)
+    assert answer.text.endswith("No method has all of these ways for one seed.")
+
+
 def test_a_fixed_lambda_that_is_unstable_is_marked_and_nothing_is_compared_with_it() -> None:
     drawn = make_sweep({"ta": Truth(0.9, 0.4), "lata_log": METHODS["lata_log"]}, LAMBDAS, items=30, noise=0)
     found = analyse_sweep(with_ways(chosen(drawn, "0.4"), fixed="1.2"))
