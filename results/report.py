@@ -189,7 +189,8 @@ def _methods(analysis: Analysis) -> str:
         ),
         (
             "Unstable",
-            "Not finite, or a perplexity over ten times that of the model before merging: marked, never averaged in.",
+            "Not finite, or a perplexity over ten times pre’s (of a forgetting also: its target’s): marked, never "
+            "averaged in.",
         ),
     ]
     floors = analysis.meta.get("noise_floor") or {}

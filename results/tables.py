@@ -225,7 +225,8 @@ def score_notes(analysis: Analysis, kind: str, intervals: bool = True) -> tuple[
         notes.append(f"{confirmed}; {explored}." if kind == "learn" else f"{explored}.")
     broken = [key for key in lineup.models if key.kind == kind and lineup.unstable_seeds(key)]
     if broken:
-        text = f"{UNSTABLE} unstable (not finite, or over 10 × pre's perplexity)"
+        limit = "pre's perplexity" if kind == "learn" else "the perplexity of pre or of the target"
+        text = f"{UNSTABLE} unstable (not finite, or over 10 × {limit})"
         if len(lineup.seeds) > 1:
             text += " for at least one seed; the mean is over the stable seeds, where there is one"
         notes.append(text + "; never counted as best.")

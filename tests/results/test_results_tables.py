@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 from synthetic_study import make_study
 
+import results
 from results.analysis import Analysis, analyse
 from results.forget_tables import forget_overview, forget_table
 from results.grid import Cell, Column, Row, Table, latex, to_csv, to_latex, to_markdown, to_text
@@ -183,6 +185,18 @@ def test_unstable_merges_are_marked_and_never_best() -> None:
     assert all("†" in cell.marks for cell in dare.cells[:4])
     assert not any(cell.best for cell in dare.cells)
     assert any("unstable" in note for note in table.notes)
+
+
+def test_a_forgetting_is_said_to_be_unstable_by_its_target_too_as_it_is() -> None:
+    def skill(kind: str, merge: str, label: str) -> tuple[float, float, float, float] | None:
+        return (25.0, 0.1, 0.1, 0.0) if (kind, label) == ("forget", "lata_log") else None
+
+    found = analyse(make_study(methods=("ta",), merges=(), forgets=("target_ua-ua",), skill=skill, items=40))
+    assert found.lineup.unstable_seeds(Model("forget", "target_ua-ua", "lata_log"))
+    for table in (forget_table(found), forget_overview(found)):
+        assert any("over 10 × the perplexity of pre or of the target" in note for note in table.notes)
+    guide = " ".join((Path(results.__file__).parent / "README.md").read_text(encoding="utf-8").split())
+    assert "ten times that of `pre` (of a forgetting also: over ten times its target's)" in guide
 
 
 def test_every_table_writes_in_every_form(full: Analysis) -> None:
