@@ -92,10 +92,12 @@ def weights_over(knots_P: FloatArray, low: float, high: float) -> FloatArray:
         return weights_at(knots_P, low)
     inner = knots_P[(knots_P > low) & (knots_P < high)]
     grid = np.concatenate([[low], inner, [high]])
+    # Divided by the whole first: half of the smallest float there is would be 0.
+    steps = np.diff(grid) / (high - low) / 2
     share = np.zeros(len(grid))
-    share[:-1] += np.diff(grid) / 2
-    share[1:] += np.diff(grid) / 2
-    return np.asarray(sum(s * weights_at(knots_P, x) for s, x in zip(share, grid, strict=True))) / (high - low)
+    share[:-1] += steps
+    share[1:] += steps
+    return np.asarray(sum(s * weights_at(knots_P, x) for s, x in zip(share, grid, strict=True)))
 
 
 @dataclass(frozen=True)

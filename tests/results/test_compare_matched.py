@@ -41,6 +41,7 @@ def test_weights_by_hand() -> None:
     assert weights_at(knots_P, 3.0).tolist() == [0, 0.5, 0.5]
     assert weights_over(knots_P, 0.0, 4.0).tolist() == [0.25, 0.5, 0.25]
     assert weights_over(knots_P, 2.0, 2.0).tolist() == [0, 1, 0]
+    assert weights_over(knots_P, 0.0, 5e-324).tolist() == [1, 0, 0]
 
 
 def half_speed(seeds: tuple[int, ...] = (0,), noise: float = 0.0) -> Sweep:
