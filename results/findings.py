@@ -54,6 +54,9 @@ def findings(analysis: Analysis) -> Findings:
         return Findings(told, " ".join(answer.text for answer in told))
     ranked = sorted(methods, key=lambda label: -scores[label].value)
     best = ranked[0]
+    if scores[best].value == 0:
+        text = f"No method solves any item of the {len(analysis.task_cells)} merged-task scores: none is the best."
+        return Findings((Answer("Which method is best?", "none: all score 0", text),), text)
     answers = (
         _which(analysis, scores, ppl, ranked),
         _how_much(lineup.baseline, scores, ppl, ranked),

@@ -171,6 +171,13 @@ def test_partial_studies_are_summarised(partial: dict[str, tuple[str, ...]], tmp
     assert written(summary, "report.html").stat().st_size > 5_000
 
 
+def test_where_nothing_is_solved_no_method_is_called_best() -> None:
+    useless = make_study(skill=lambda *_: (2.0, 0.0, 0.0, 0.0), merges=("math+code",), forgets=(), items=20)
+    found = findings(analyse(useless))
+    assert [answer.short for answer in found.answers] == ["none: all score 0"]
+    assert "No method solves any item of the 2 merged-task scores" in found.headline
+
+
 def test_a_study_without_similarities_or_optional_columns_is_summarised(tmp_path: Path) -> None:
     full = make_study(methods=("ta", "lata_log"), merges=("math+code",), forgets=(), items=20)
     bare = full.scores.drop(columns=["distance", "unstable", "sandbox"])
