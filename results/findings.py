@@ -1,6 +1,7 @@
 """The four questions of a reader, answered from the numbers: which method, by how much, noise, controls.
 
-A study that only forgets, or only looks at layers, has questions of its own.
+A study with layer weights of another family also says whether they carry over. One that only forgets, or only looks
+at layers, has questions of its own.
 
 A method's standing is its mean over all merged-task scores (every merge and every task that went into it), in per
 cent; perplexity, averaged over merges, is told beside it. Both come with the bootstrap's intervals over the same
@@ -19,7 +20,7 @@ from results.analysis import Analysis
 from results.claim_rules import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, c3, c4, c5
 from results.compare import ALPHA
 from results.layers import is_about_layers, layer_vectors, shares_under, threshold_of
-from results.lineup import Lineup, is_lata
+from results.lineup import Lineup, base_name, is_lata
 from results.refusals import refusal_text
 from results.standing import Contrast, Standing, contrast
 from results.statistics import holm
@@ -28,7 +29,7 @@ from results.wording import difference, listed, number, p_value, span
 
 @dataclass(frozen=True)
 class Answer:
-    """One of the four: the question, the answer in a few words, and the sentence with its numbers."""
+    """One of them: the question, the answer in a few words, and the sentence with its numbers."""
 
     question: str
     short: str
@@ -38,14 +39,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Findings:
-    """The four answers and the same as a few sentences."""
+    """The answers and the same as a few sentences."""
 
     answers: tuple[Answer, ...]
     headline: str
 
 
 def findings(analysis: Analysis) -> Findings:
-    """Answer the four questions, or say what is missing."""
+    """Answer the questions, or say what is missing."""
     lineup = analysis.lineup
     scores, ppl = analysis.task_standings, analysis.ppl_standings
     methods = [label for label in scores if not lineup.is_control(label)]
@@ -62,9 +63,9 @@ def findings(analysis: Analysis) -> Findings:
         _how_much(lineup.baseline, scores, ppl, ranked),
         _noise(lineup.baseline, scores, ranked, len(lineup.seeds)),
         _controls(lineup, scores, best),
+        *_carried_over(analysis, scores),
     )
-    sentences = [answers[0].text, answers[1].text, answers[2].text, answers[3].text]
-    return Findings(answers, " ".join(sentences))
+    return Findings(answers, " ".join(answer.text for answer in answers))
 
 
 def _without_learning(analysis: Analysis) -> tuple[Answer, ...]:
@@ -207,6 +208,30 @@ def _controls(lineup: Lineup, scores: dict[str, Standing], best: str) -> Answer:
         return Answer(question, f"yes, all {len(controls)}", text + ".", True)
     text += f", not of {listed(rest)}." if beaten else "."
     return Answer(question, f"no: {top} does as well" if _even(gaps[top]) else f"no: {top} is ahead", text, False)
+
+
+def _carried_over(analysis: Analysis, scores: dict[str, Standing]) -> tuple[Answer, ...]:
+    """Where a study has LATA's weights of another family: how they do beside the family's own, and beside LiNeS."""
+    methods, gaps, lines = analysis.meta.get("methods", {}), [], []
+    for label in scores:
+        own = methods.get(label, {}).get("schedule")
+        if base_name(label) != "lata_transferred" or own not in scores:
+            continue
+        gaps.append(contrast(scores[label], scores[own]))
+        text = f"{label} stands at {_points(gaps[-1])} from {own}, which has the family's own"
+        if "lines" in scores:
+            text += f", and at {_points(contrast(scores[label], scores['lines']))} from lines, which has depth alone"
+        lines.append(text)
+    if not gaps:
+        return ()
+    clear = {gap.value > 0 for gap in gaps if gap.clear}
+    short, good = {
+        frozenset(): ("no difference shown", None),
+        frozenset({True}): ("yes: they do better than its own", True),
+        frozenset({False}): ("not fully: its own do better", False),
+    }.get(frozenset(clear), ("by schedule", None))
+    text = f"With layer weights of another family {'; '.join(lines)}."
+    return (Answer("Do layer weights carry over?", short, text, good),)
 
 
 def _even(gap: Contrast) -> bool:

@@ -171,6 +171,26 @@ def test_partial_studies_are_summarised(partial: dict[str, tuple[str, ...]], tmp
     assert written(summary, "report.html").stat().st_size > 5_000
 
 
+@pytest.mark.parametrize(
+    ("rate", "short"),
+    [
+        (0.3, "not fully: its own do better"),
+        (0.9, "yes: they do better than its own"),
+        (0.6, "no difference shown"),
+    ],
+)
+def test_layer_weights_of_another_family_are_set_beside_the_familys_own(rate: float, short: str) -> None:
+    def skill(kind: str, merge: str, label: str) -> tuple[float, float, float, float] | None:
+        return (2.0, rate, rate, 0.5) if label == "lata_transferred" else (2.0, 0.6, 0.6, 0.5)
+
+    methods = ("ta", "lata_linear", "lines", "lata_transferred")
+    study = make_study(skill=skill, seed_sd=0, methods=methods, merges=("math+code",), forgets=(), items=400)
+    study.meta["methods"] = {"lata_transferred": {"schedule": "lata_linear"}}
+    answer = findings(analyse(study)).answers[-1]
+    assert (answer.question, answer.short) == ("Do layer weights carry over?", short)
+    assert "from lata_linear, which has the family's own, and at " in answer.text
+
+
 def test_where_nothing_is_solved_no_method_is_called_best() -> None:
     useless = make_study(skill=lambda *_: (2.0, 0.0, 0.0, 0.0), merges=("math+code",), forgets=(), items=20)
     found = findings(analyse(useless))
