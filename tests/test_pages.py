@@ -38,6 +38,16 @@ def test_every_command_of_the_page_on_full_scale_composes(door: str, words: list
         check(compose(name, overrides=words))
 
 
+PAGES = ["README.md", *sorted(f"{path}/README.md" for path in ("conf", "lata/methods", "results", "results/paper"))]
+PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "eval").rglob("README.md"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pictures_and_links_into_the_tree_exist(page: str) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text(encoding="utf-8")):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that cannot be asked, and a cache of it that is empty."""
