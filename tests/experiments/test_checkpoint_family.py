@@ -24,6 +24,7 @@ def sources(small_cache: Path) -> list[str]:
     return ["family=local", *(f"family.models.{name}.source={folder}" for name, folder in folders.items())]
 
 
+@pytest.mark.slow
 def test_methods_without_randomness_are_run_once_for_all_seeds(
     sources: list[str], small_cache: Path, tmp_path: Path
 ) -> None:

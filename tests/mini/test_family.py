@@ -114,6 +114,7 @@ def test_a_damaged_model_is_warned_about_and_rebuilt_to_the_same_bytes(
     assert contents(trained) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="watches processes through /proc and pidfd")
 def test_a_killed_training_ends_its_workers_and_goes_on_to_the_same_bytes(
     trained: MiniFamily, tmp_path: Path
