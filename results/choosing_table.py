@@ -57,6 +57,7 @@ def choosing_table(found: SweepAnalysis, brief: bool = False) -> Table | None:
         f"Test scores at the λ of each way of choosing. {meant}. Best of a row in bold.",
         *found_objective(found),
         _gap_note(found, reference),
+        *_order_note(found),
         *[f"{UNSTABLE} unstable there for some seed, which is in no mean."]
         * any(way.unstable for ways in found.ways.values() for way in ways.values()),
     )
@@ -167,6 +168,15 @@ def _gap_cell(gap: Gap | None) -> Cell:
 
 def _shown(gap: Gap) -> str:
     return f"{difference(RATE, gap.value)} points {span(RATE, gap.low, gap.high, True)}"
+
+
+def _order_note(found: SweepAnalysis) -> list[str]:
+    chosen = [list(way.chosen.values()) for ways in found.ways.values() for way in ways.values()]
+    by_task = [["," in point for point in points if point] for points in chosen]
+    if not any(map(any, by_task)):
+        return []
+    mixed = "; λ of each seed where some have one for all" * any(any(row) and not all(row) for row in by_task)
+    return [f"One λ a task is written in the alphabetical order of the experts{mixed}."]
 
 
 def _gap_note(found: SweepAnalysis, reference: str) -> str:

@@ -160,7 +160,9 @@ def test_lambda_is_a_mean_over_seeds_one_number_a_task() -> None:
     fixed = with_ways(drawn, fixed="code=1,math=1").others
     points = {0: "code=0.4,math=1", 1: "code=1,math=1"}
     sweep = replace(drawn, choices=drawn.choices.assign(point=drawn.choices["seed"].map(points)), others=fixed)
-    row = choosing_table(analyse_sweep(sweep)).rows[0]
+    table = choosing_table(analyse_sweep(sweep))
+    row = table.rows[0]
+    assert "One λ a task is written in the alphabetical order of the experts." in table.notes
     assert (row.cells[0].text, row.cells[3].text) == ("1,1", "0.7,1")
     assert row.cells[3].raw == ("0.4,1 / 1,1",)
 
