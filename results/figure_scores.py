@@ -52,14 +52,16 @@ def _dot_panels(
     labels: list[str],
     start: Callable[[str], Model | None],
 ) -> Figure:
-    width, panel, gap, top, bottom = 2.2 * len(tasks) + 2.0, 0.19 * len(labels) + 0.1, 0.52, 0.62, 0.5
+    # Inches; a character of a label takes about 0.075.
+    left = max(1.55, 0.075 * max(map(len, labels)) + 0.15)
+    width, panel, gap, top, bottom = 2.2 * len(tasks) + left + 0.45, 0.19 * len(labels) + 0.1, 0.52, 0.62, 0.5
     height = top + bottom + panel * len(merges) + gap * (len(merges) - 1)
     figure, panels = new_figure(width, height, len(merges), len(tasks))
     edges = {"top": 1 - top / height, "bottom": bottom / height, "hspace": gap / panel}
-    figure.subplots_adjust(left=1.55 / width, right=0.985, wspace=0.12, **edges)
+    figure.subplots_adjust(left=left / width, right=0.985, wspace=0.12, **edges)
     before = "pre" if kind == "learn" else "the target before"
     legend = f"dashed: {analysis.lineup.baseline} · dotted: {before} · bars: 95 % intervals · hollow: controls"
-    figure.text(1.55 / width, 0.08 / height, legend, fontsize=8, color=MUTED)
+    figure.text(left / width, 0.08 / height, legend, fontsize=8, color=MUTED)
     for i, merge in enumerate(merges):
         for j, task in enumerate(tasks):
             axes = panels[i, j]
