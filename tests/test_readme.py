@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 from pathlib import Path
@@ -103,6 +104,38 @@ def test_the_installation_by_hand_is_what_make_does() -> None:
 def test_the_tables_are_the_committed_ones(block: str, table: str) -> None:
     shown = README.split(f"<!-- {block} -->")[1].split(f"<!-- /{block} -->")[0]
     assert shown.strip() == (ROOT / "results" / table).read_text(encoding="utf-8").strip()
+
+
+def cells(table: str) -> dict[str, dict[str, str]]:
+    """Method → column → cell of the first section of a committed table."""
+    with (ROOT / "results" / table).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {row["method"]: row for row in rows if row["section"] in (rows[0]["section"], "controls")}
+
+
+def points(value: str) -> str:
+    return f"{abs(100 * float(value)):.0f}"
+
+
+def test_the_sentences_below_the_tables_say_what_they_say() -> None:
+    told = " ".join(README.split())
+    harm = cells("mini/tables/forgetting.csv")
+    left = sorted(float(row["refusal"]) for name, row in harm.items() if name.startswith("lata_"))
+    assert (harm["before (target_ua)"]["refusal"], harm["ta"]["refusal"], harm["ta"]["refused"]) == ("1", "0", "1")
+    assert f"LATA's schedules leave {100 * left[0]:.0f} to {100 * left[-1]:.0f} %" in told
+    ways = cells("mini_choosing/tables/choosing.csv")
+    gains = [points(ways["ta"][f"{way} minus fixed difference"]) for way in ("grid", "search", "metagpt")]
+    gap = float(ways["ta"]["grid normalised"]) - float(ways["lata_log"]["grid normalised"])
+    lost = points(ways["lata_log"]["metagpt minus fixed difference"])
+    assert "a grid gains {} points, a search {}, and MetaGPT, which looks at no data, {}.".format(*gains) in told
+    assert (
+        f"MetaGPT's smaller λ cost it {lost} points. At the λ of its grid `ta` stands {100 * gap:.0f} points" in told
+    )
+    report = (ROOT / "results" / "mini_transfer" / "report.html").read_text(encoding="utf-8")
+    found = re.findall(r"−([\d.]+) points \[−([\d.]+), −([\d.]+)\] from (lata_\w+)", report)
+    for mean, low, high, schedule in found[:2]:
+        assert re.search(rf"{mean}( points)? \[{high}, {low}\] below `{schedule}`", told), schedule
+    assert {row[3] for row in found[:2]} == {"lata_linear", "lata_log"}
 
 
 def test_the_verdicts_are_the_committed_ones() -> None:
