@@ -35,7 +35,7 @@ pre { background:var(--raised); padding:.8rem 1rem; overflow-x:auto; border-radi
 .answer h2 { all:unset; display:block; color:var(--muted); font-size:.88rem }
 .answer .short { font-size:1.28rem; line-height:1.25; font-weight:650; margin:.25rem 0 .45rem;
   overflow-wrap:anywhere }
-.answer p { font-size:.9rem; margin:0 }
+.answer p { font-size:.9rem; margin:0; overflow-wrap:anywhere }
 .verdicts { display:flex; flex-wrap:wrap; gap:.45rem; padding:0; margin:.8rem 0; list-style:none }
 .chip { display:inline-block; padding:.12rem .6rem; border-radius:99px; font-size:.84rem; font-weight:600;
   background:var(--raised); color:var(--muted); white-space:nowrap; text-decoration:none }
