@@ -1,4 +1,4 @@
-"""report.html: the first screen answers the questions of a reader; everything else stands below in the order one asks."""
+"""report.html: the first screen answers a reader's questions; everything else stands below in the order one asks."""
 
 from __future__ import annotations
 
