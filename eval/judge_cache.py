@@ -67,6 +67,9 @@ class JudgementCache:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 json.dump({"key": key, **self.source, "score": score, "reason": reason}, stream, indent=1)
             os.replace(name, path)
+        except OSError as error:
+            error.filename = error.filename or str(path)  # writing to an open file on a full disk names none
+            raise
         finally:
             Path(name).unlink(missing_ok=True)
 

@@ -29,6 +29,8 @@ from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
+from experiments.store import named
+
 #: Seconds without a sign of life after which a holder counts as dead. NFS clients may show times a minute late.
 EXPIRY = 180.0
 
@@ -110,10 +112,16 @@ class Claim:
         except FileExistsError:
             return None
         token = uuid.uuid4().hex
-        with open(handle, "w", encoding="utf-8") as stream:
-            json.dump({"host": platform.node(), "machine": _machine(), "pid": os.getpid(), "token": token}, stream)
-        # Without a time of its own, which makes the file server set its clock's.
-        os.utime(file)
+        holder = {"host": platform.node(), "machine": _machine(), "pid": os.getpid(), "token": token}
+        try:
+            with named(file), open(handle, "w", encoding="utf-8") as stream:
+                json.dump(holder, stream)
+            # Without a time of its own, which makes the file server set its clock's.
+            os.utime(file)
+        except BaseException:
+            # Empty, on a full disk say, it would pass for the claim of somebody alive until it is old.
+            file.unlink(missing_ok=True)
+            raise
         return cls(file, token, beat)
 
     def release(self) -> None:

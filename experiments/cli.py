@@ -7,15 +7,18 @@ processes or cluster jobs; one that fails hands its line to the command that sta
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import re
+import shutil
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 
 import hydra
@@ -113,6 +116,8 @@ def explain(error: BaseException, schema: type = Config) -> str:
         return str(error)
     if isinstance(error, BrokenExecutor):
         return "a worker process ended, perhaps for lack of memory; the same command goes on from here"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _disk_full(error)
     if type(error).__module__.startswith("submitit."):
         return _cluster_error(str(error))
     chain: list[BaseException] = [error]
@@ -147,6 +152,14 @@ def explain(error: BaseException, schema: type = Config) -> str:
 
 
 _UNKNOWN_KEY = re.compile(r"(?:Could not override|Key) '([^'@]+)(?:@[^']*)?'(?:\.| not in | is not in struct)")
+
+
+def _disk_full(error: OSError) -> str:
+    place = next((p for p in Path(str(error.filename or ".")).absolute().parents if p.is_dir()), Path("/"))
+    return (
+        f"the disk of {place} is full ({shutil.disk_usage(place).free:,} bytes are free); make room, or take "
+        "another: cache=… or LATA_CACHE for the cache, out=… for results; the same command goes on from here"
+    )
 
 
 def _cluster_error(text: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from experiments.cli import Door, run
 from experiments.compare_config import CompareConfig, ComparePlan, compare_plan, overrides, register_schemas
 from experiments.store import check_writable
+from lata.names import for_file
 
 
 def compare(plan: ComparePlan) -> None:
@@ -40,7 +41,8 @@ def default_folder(plan: ComparePlan, baseline: str) -> Path:
     said = [baseline, plan.config.every_lambda]
     contents = [hashlib.sha256((folder / "study.json").read_bytes()).hexdigest() for folder in plan.runs.values()]
     key = hashlib.sha256(json.dumps([said, contents]).encode()).hexdigest()[:8]
-    return Path("runs/compare") / f"{'+'.join(folder.resolve().name for folder in plan.runs.values())}-{key}"
+    names = "+".join(folder.resolve().name for folder in plan.runs.values())
+    return Path("runs/compare") / f"{for_file(names)}-{key}"
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from experiments.config import EvalConfig, checked_object, eval_settings
+from lata.checkpoints.hub import is_folder
+from lata.names import for_file
 
 
 @dataclass
@@ -66,6 +68,6 @@ def evaluate_plan(raw: DictConfig) -> EvaluatePlan:
 
 def _name(model: str) -> str:
     """What names a model in a path: ``DIR/math+lora`` → ``math+lora``, ``org/name@main`` → ``org--name@main``."""
-    parts = [model] if Path(model).expanduser().is_dir() else model.split("+")
-    named = [Path(part).expanduser().resolve().name if Path(part).expanduser().is_dir() else part for part in parts]
-    return re.sub(r"[^\w.@+-]+", "--", "+".join(named)).strip("-") or "model"
+    parts = [model] if is_folder(model) else model.split("+")
+    named = [Path(part).expanduser().resolve().name if is_folder(part) else part for part in parts]
+    return for_file(re.sub(r"[^\w.@+-]+", "--", "+".join(named)).strip("-") or "model")

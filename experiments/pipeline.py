@@ -18,6 +18,7 @@ from experiments.jobs import AGAIN, TEST, Context, Entry, Job, Lam
 from experiments.method_choices import MethodChoice
 from experiments.steps import Steps, Weights
 from experiments.store import check_writable, key_of, write_atomic
+from lata.output.facts import public_source
 
 if TYPE_CHECKING:
     from results.study import Summary
@@ -140,7 +141,7 @@ def _without(config: Config, keys: tuple[str, ...]) -> dict[str, Any]:
     said = plain(config)
     del said["eval"]["data_dir"], said["eval"]["judge"]["cache"]
     for model in said["family"]["models"].values():
-        model["source"] = provenance.public_name(model["source"])
+        model["source"] = public_source(model["source"])
     return {key: value for key, value in said.items() if key not in keys}
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from experiments.config import StudyPlan
 from experiments.family_config import FamilyKind, ModelConfig, mini_family
 from experiments.plan_cost import ITEM
 from experiments.plan_hub import MISSING, Hub, Model
 from experiments.plan_shapes import PUBLISHED, Shape, shape_of
-from experiments.provenance import public_name
 from lata.checkpoints import open_checkpoint
-from lata.checkpoints.hub import is_plausible
+from lata.checkpoints.hub import is_folder, is_plausible
+from lata.output.facts import public_source
 
 #: The miniature family is stored in fp32.
 _MINI_ITEM = 4
@@ -80,28 +79,28 @@ def _mini(study: StudyPlan, name: str) -> Model:
 def _checkpoint(name: str, model: ModelConfig, hub: Hub) -> Model:
     if not model.source:
         return Model(name, "to be given", place=MISSING)
-    said = Model(name, _public(model.source), model.licence, model.gated, item=ITEM[model.dtype])
+    said = Model(name, public_source(model.source), model.licence, model.gated, item=ITEM[model.dtype])
     parts = _parts(model)
     for part in parts:
         if not is_plausible(part):
             raise ValueError(
                 f"family.models.{name}.source: {part} is no folder, and no hub id either (org/name); mend the path"
             )
-    if all(Path(part).expanduser().is_dir() for part in parts):
+    if all(is_folder(part) for part in parts):
         return _folder(said, model.reference, "folder")
-    cached = [part if Path(part).expanduser().is_dir() else hub.cached(part) for part in parts]
+    cached = [part if is_folder(part) else hub.cached(part) for part in parts]
     if all(part is not None for part in cached):
         with contextlib.suppress(ValueError):  # a part of a model can be cached: its config.json alone
             return _folder(said, "+".join(str(part) for part in cached), "hub cache")
     # With an adapter the first part is the model, the rest comes on top of its bytes.
-    facts = [hub.ask(part) for part in parts if not Path(part).expanduser().is_dir()]
+    facts = [hub.ask(part) for part in parts if not is_folder(part)]
     notes = [fact.note for fact in facts if fact.note]
     if notes:
         published = PUBLISHED.get(parts[0].partition("@")[0])
         return replace(said, shape=published, note=notes[0])
     licence = said.licence or facts[0].licence
     gated = said.gated or any(fact.gated for fact in facts)
-    first = hub.ask(parts[0]) if not Path(parts[0]).expanduser().is_dir() else _folder(said, parts[0], "folder")
+    first = hub.ask(parts[0]) if not is_folder(parts[0]) else _folder(said, parts[0], "folder")
     return replace(
         said,
         licence=licence,
@@ -132,16 +131,12 @@ def _folder(said: Model, source: str, place: str) -> Model:
 
 def _parts(model: ModelConfig) -> list[str]:
     """The folders and hub ids of a source, ``model+adapter`` apart; the revision is the last one's."""
-    if Path(model.source).expanduser().is_dir():
+    if is_folder(model.source):
         return [model.source]
     parts = model.source.split("+")
     if model.revision:
         parts[-1] += f"@{model.revision}"
     return parts
-
-
-def _public(source: str) -> str:
-    return "+".join(public_name(part) for part in source.split("+")) if "+" in source else public_name(source)
 
 
 def distinct_download(models: Iterable[Model]) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from lata.output.facts import public_source
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
@@ -28,6 +31,9 @@ PACKAGES = (
     "scipy",
     "wandb",
 )
+
+#: One value in Hydra's grammar, a URL with its colon.
+_WORD = re.compile(r"(?:[^\s,{}\[\]'\":]|:(?=//))+")
 
 
 class Stopwatch:
@@ -53,14 +59,14 @@ def command(door: str) -> str:
     return shlex.join(["python", "-m", f"experiments.{door}", *words])
 
 
-def public_name(source: str) -> str:
-    """A model's source without the name of the folder that somebody keeps it in."""
-    return Path(source).name if Path(source).expanduser().is_dir() else source
-
-
 def _public(word: str) -> str:
+    """An override with the models in it as others may read them; they can stand in lists and mappings."""
     key, equals, value = word.partition("=")
-    return f"{key}{equals}{public_name(value)}" if equals else word
+    if not equals:
+        return word
+    if not set(value) & set("{[,'\""):
+        return f"{key}={public_source(value)}"
+    return f"{key}={_WORD.sub(lambda found: public_source(found[0]), value)}"
 
 
 def environment(door: str = "reproduce") -> dict[str, Any]:

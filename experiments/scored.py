@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.store import key_of
+from lata.output.facts import public_source
 
 if TYPE_CHECKING:
     import torch
@@ -43,9 +44,7 @@ class Scored:
     @property
     def public_name(self) -> str:
         """What finds the model again, hub ids with their commit, without the names of somebody's folders."""
-        source = self.checkpoint.source
-        parts = [Path(part) for part in ([source] if Path(source).is_dir() else source.split("+"))]
-        return "+".join(part.name if part.is_absolute() else str(part) for part in parts)
+        return public_source(self.checkpoint.source)
 
     @property
     def digest(self) -> str:

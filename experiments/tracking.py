@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ import pandas as pd
 from eval.schema import PRIMARY
 from experiments.config import StudyPlan
 from experiments.store import write_atomic
+from lata.names import for_file
 from results.inputs import rows_of
 from results.sweep import lambdas_of
 
@@ -118,7 +120,7 @@ def _with_run(plan: StudyPlan, record: dict[str, Any], run_id: str, mode: str, f
     run = wandb.init(
         project=config.logger.project,
         entity=config.logger.entity,
-        name=f"{config.name}-{config.family.name}-{run_id[:6]}",
+        name=f"{wandb_name(plan)}-{run_id[:6]}",
         **named,
         mode=mode,  # type: ignore[arg-type]
         dir=str(plan.out),
@@ -145,10 +147,15 @@ def _log_results(run: Any, plan: StudyPlan, study: Study | Sweep, summary: Summa
     run.log({name: wandb.Table(dataframe=_printable(frame)) for name, frame in tables.items()})
     figures = sorted((plan.out / "figures").glob("*.png"))
     run.log({f"figures/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
-    artifact = wandb.Artifact(f"{plan.config.name}-{plan.config.family.name}", type="results")
+    artifact = wandb.Artifact(wandb_name(plan), type="results")
     for name in record["files"]:
         artifact.add_file(str(plan.out / name), name=name)
     run.log_artifact(artifact)
+
+
+def wandb_name(plan: StudyPlan) -> str:
+    """The study's name in the letters that W&B takes, of which a name may have 128."""
+    return for_file(re.sub(r"[^\w.-]", "_", f"{plan.config.name}-{plan.config.family.name}", flags=re.ASCII), 121)
 
 
 def optional_tables(study: Study | Sweep) -> dict[str, pd.DataFrame]:

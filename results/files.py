@@ -81,6 +81,8 @@ def write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # writing to an open file on a full disk names none
+            error.filename = error.filename or str(path)
         raise

@@ -59,7 +59,7 @@ def load(folder: Path) -> TensorDict:
 
 def _split(source: str) -> tuple[str, str | None]:
     """``model+adapter`` apart; a folder whose own name has a plus stays whole."""
-    if "+" not in source or Path(source).expanduser().is_dir():
+    if "+" not in source or hub.is_folder(source):
         return source, None
     cuts = [place for place, letter in enumerate(source) if letter == "+"]
     pairs = [(source[:cut], source[cut + 1 :]) for cut in cuts]

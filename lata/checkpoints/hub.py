@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,12 @@ class Located:
 
 def is_plausible(source: str) -> bool:
     """Whether `source` is a folder, or reads like a hub id."""
-    return Path(source).expanduser().is_dir() or _HUB_ID.fullmatch(source) is not None
+    return is_folder(source) or _HUB_ID.fullmatch(source) is not None
+
+
+def is_folder(source: str) -> bool:
+    """Whether `source`, any text at all, is a folder here."""
+    return os.path.isdir(os.path.expanduser(source))
 
 
 def locate(source: str) -> Located:
@@ -38,10 +44,10 @@ def locate(source: str) -> Located:
     Raises:
         ValueError: it is neither, or the hub does not give it; the line says what to do.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return Located(folder.resolve(), str(folder.resolve()))
-    if folder.exists():
+    if is_folder(source):
+        folder = Path(source).expanduser().resolve()
+        return Located(folder, str(folder))
+    if os.path.exists(os.path.expanduser(source)):
         raise ValueError(f"{source} is a file; give the folder that holds it")
     parts = _HUB_ID.fullmatch(source)
     if parts is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lata.checkpoints import hub
@@ -85,7 +85,7 @@ class Facts:
 
 def sides(source: str) -> list[str]:
     """The model of a source and, if it has one, the adapter: each an absolute folder or a hub id."""
-    if not Path(source).is_dir():
+    if not hub.is_folder(source):
         for cut in (place for place, letter in enumerate(source) if letter == "+"):
             pair = [source[:cut], source[cut + 1 :]]
             if all(is_folder(side) or hub.is_plausible(side) for side in pair):
@@ -100,4 +100,15 @@ def is_folder(side: str) -> bool:
 
 def public_name(side: str) -> str:
     """What one side of a source is called where others read it: a folder by its last part, a hub id as it is."""
-    return side.rstrip("/").rpartition("/")[2] if is_folder(side) else side
+    if side.startswith(("/", "~", ".")) or hub.is_folder(side):
+        return os.path.basename(os.path.normpath(side)) or side
+    return side
+
+
+def public_source(source: str) -> str:
+    """What a model is called where others read it, with or without an adapter; see `public_name`.
+
+    Args:
+        source: as `Facts.sources` has it, or as a user writes it.
+    """
+    return "+".join(map(public_name, sides(source)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lata.output.facts import Facts, public_name, sides
+from lata.output.facts import Facts, public_source
 
 
 def recipe(facts: Facts, settings: Mapping[str, Any], *, public: bool = False) -> str:
@@ -20,10 +20,7 @@ def recipe(facts: Facts, settings: Mapping[str, Any], *, public: bool = False) -
         settings: other keys of the configuration that decide the result, such as ``vocab`` and ``shard_bytes``.
         public: whether others will read it. Folders then go by their last part only, and must be put in again.
     """
-    where = {
-        role: "+".join(map(public_name, sides(source))) if public else source
-        for role, source in facts.sources.items()
-    }
+    where = {role: public_source(source) if public else source for role, source in facts.sources.items()}
     single = {role: source for role, source in where.items() if not role.startswith("experts.")}
     lam = dict(facts.lam) if isinstance(facts.lam, Mapping) else facts.lam
     content = {

@@ -12,6 +12,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from mounted import run_mounted
 
 from experiments import claims as module
 from experiments.claims import Claim, Claims
@@ -253,3 +254,39 @@ def _take_all(root: Path, keys: list[str], turn: int, barrier: Barrier) -> None:
     held = {key: claims.take(KIND, key) for key in _turned(keys, turn)}
     (root / f"{turn}.log").write_text("\n".join(key for key, claim in held.items() if claim))
     barrier.wait(60)
+
+
+FULL = """
+import sys
+from pathlib import Path
+from experiments.claims import Claims
+from experiments.cli import explain
+from experiments.store import Store
+cache = Path(sys.argv[1])
+filler = cache / "filler"
+claims = Claims(cache)
+(cache / "claims" / "evaluation").mkdir(parents=True)
+with filler.open("wb", buffering=0) as stream:
+    try:
+        while stream.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+for act in (lambda: claims.take("evaluation", "ab"), lambda: Store(cache).put("evaluation", "ab", {"a": b"a"})):
+    try:
+        act()
+    except OSError as error:
+        print(explain(error))
+filler.unlink()
+assert claims.take("evaluation", "ab") is not None, "an empty claim was left"
+"""
+
+
+def test_a_full_disk_is_named_and_leaves_no_claim(tmp_path: Path) -> None:
+    done = run_mounted(tmp_path, "64k", FULL)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith(f"the disk of {tmp_path}/")
+        assert "is full (0 bytes are free); make room, or take another: cache=… or LATA_CACHE" in line
