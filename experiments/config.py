@@ -30,7 +30,7 @@ from experiments.family_config import (
     refuse_twice,
 )
 from experiments.jobs import Job, Lam, negated
-from experiments.method_choices import CONF, MethodChoice, resolve_methods
+from experiments.method_choices import CONF, MethodChoice, label_of, resolve_methods
 from lata.methods import methods as lata_methods
 
 Schema = TypeVar("Schema")
@@ -228,6 +228,20 @@ class StudyPlan:
         return [name for name in self.config.family.experts if layers or name in used]
 
     @property
+    def baseline(self) -> str:
+        """The label of the row that marks compare with."""
+        return label_of(self.config.baseline, self.methods or self.forget_methods)
+
+    @property
+    def schedule(self) -> dict[str, str]:
+        """``learn`` and ``forget`` → the label of the row that claims are decided by."""
+        named = self.config.schedule
+        return {
+            "learn": label_of(named.learn, self.methods),
+            "forget": label_of(named.forget, self.forget_methods),
+        }
+
+    @property
     def models(self) -> list[str]:
         """The models that take part: base, pre, experts, targets."""
         return list(dict.fromkeys(("base", "pre", *self.experts, *(job.target for job in self.config.forget))))
@@ -280,9 +294,10 @@ def study_plan(config: Config, complete: bool = True) -> StudyPlan:
     for key, wanted, given in (("methods", merges, methods), ("forget_methods", config.forget, forget_methods)):
         if wanted and not given:
             raise ValueError(f"{key}=[] leaves nothing to compare; give at least one, such as '{key}=[ta, lata_log]'")
-    known("baseline", config.baseline, list(lata_methods()))
+    names = dict.fromkeys((*lata_methods(), *(choice.label for choice in (*methods, *forget_methods))))
+    known("baseline", config.baseline, list(names))
     for kind, name in vars(config.schedule).items():
-        known(f"schedule.{kind}", name, [method for method in lata_methods() if method.startswith("lata_")])
+        known(f"schedule.{kind}", name, [method for method in names if method.startswith("lata_")])
     for key in ("harm_threshold", "utility_margin"):
         if not 0 <= (value := getattr(config, key)) <= 1:
             raise ValueError(f"{key}={value} must be a number from 0 to 1")

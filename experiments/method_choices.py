@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +25,34 @@ class MethodChoice:
     Attributes:
         method: the registered method.
         parameters: every parameter, defaults included.
-        label: its name in every table; parameters stand in it only where the study has the method twice.
+        names: what profiles are called in labels; by a digest of their numbers where they have no name here.
     """
 
     method: Method
     parameters: Mapping[str, Any]
-    label: str
+    names: Mapping[Profile, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Its name in every table: the method, and every parameter that is not the method's own default."""
+        own = self._changed(self.names)
+        return f"{self.method.name}({own})" if own else self.method.name
 
     @property
     def changed(self) -> str:
-        """The parameters that differ from the method's own defaults, as ``key=value, …``."""
-        return ", ".join(_said(key, self.parameters[key], {}) for key in self.own)
+        """The parameters that differ from the method's own defaults, as ``key=value, …``; profiles by digest."""
+        return self._changed({})
 
-    @property
-    def own(self) -> list[str]:
-        """Names of the parameters that differ from the method's own defaults."""
-        return [key for key, value in self.parameters.items() if value != self.method.defaults[key]]
+    def _changed(self, names: Mapping[Profile, str]) -> str:
+        own = [(key, value) for key, value in self.parameters.items() if value != self.method.defaults[key]]
+        return ", ".join(_said(key, value, names) for key, value in own)
 
 
 def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:
     """Turn ``[ta, {name: ties, density: 0.3}]`` into methods with all their parameters.
 
     Defaults come from `conf/method/<name>.yaml`. Two entries with equal parameters, or with equal labels, are an
-    error; where a method stands twice its labels say the parameters in which the entries differ.
+    error. A profile is called by its file where those names tell all profiles apart.
     """
     resolved: list[tuple[Method, dict[str, Any]]] = []
     files: dict[Profile, str] = {}
@@ -67,25 +72,17 @@ def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:
         if (method, parameters) in resolved:
             raise ValueError(f"methods: {method.name} stands twice with the same parameters")
         resolved.append((method, parameters))
-    choices = _labelled(resolved, files)
+    profiles = {parameters["profile"] for _, parameters in resolved if "profile" in parameters}
+    names = files if len(set(files.values())) == len(profiles) else {}
+    choices = [MethodChoice(method, parameters, names) for method, parameters in resolved]
     refuse_twice("methods", [choice.label for choice in choices])
     return choices
 
 
-def _labelled(resolved: list[tuple[Method, dict[str, Any]]], files: Mapping[Profile, str]) -> list[MethodChoice]:
-    """The rows with their labels; profiles are called by their `files` where those names tell all of them apart."""
-    profiles = {parameters["profile"] for _, parameters in resolved if "profile" in parameters}
-    names = files if len(set(files.values())) == len(profiles) else {}
-    choices = []
-    for method, parameters in resolved:
-        choice = MethodChoice(method, parameters, method.name)
-        others = [other for same, other in resolved if same is method]
-        apart = [key for key in choice.own if any(other[key] != parameters[key] for other in others)]
-        if apart:
-            words = ", ".join(_said(key, parameters[key], names) for key in apart)
-            choice = replace(choice, label=f"{method.name}({words})")
-        choices.append(choice)
-    return choices
+def label_of(name: str, choices: Iterable[MethodChoice]) -> str:
+    """The label of the row that `name` means: a label, or a method that stands once; else `name` as it is."""
+    labels = [choice.label for choice in choices if name in (choice.label, choice.method.name)]
+    return labels[0] if len(labels) == 1 else name
 
 
 def _said(key: str, value: Any, names: Mapping[Profile, str]) -> str:

@@ -182,7 +182,7 @@ def again(plan: StudyPlan, entries: Sequence[Entry], steps: Steps) -> list[tuple
     """What is evaluated twice to see how much scores move by themselves: θ_pre and one merge of every seed."""
     if AGAIN not in steps.context.settings:
         return []
-    merged = next((entry for entry in entries if entry.kind != "model" and entry.label == plan.config.baseline), None)
+    merged = next((entry for entry in entries if entry.kind != "model" and entry.label == plan.baseline), None)
     wanted = {
         ("model", "", "pre", ""),
         *([(merged.kind, merged.merge, merged.label, merged.point)] if merged else []),

@@ -160,7 +160,7 @@ class _Estimator:
     def _rounds(self) -> list[Round]:
         models = len(self.jobs) - len(self.merges)
         merges = len(self.merges) + self._found()
-        again = _again(self.study.config.baseline, self.entries, self.settings.batch_size)
+        again = _again(self.study.baseline, self.entries, self.settings.batch_size)
         if not self.jobs:
             return []
         if self.sweep is None:

@@ -19,7 +19,7 @@ from results.analysis import Analysis
 from results.compare import ALPHA, CONFIRMATORY_BASELINES
 from results.estimates import Estimate
 from results.layers import THRESHOLD, layer_vectors, shares_under
-from results.lineup import LATA, Model
+from results.lineup import LATA, Model, base_name, is_lata
 from results.selection import utilities
 from results.statistics import holm, spearman
 from results.wording import difference, listed, number, p_value, span, title_of
@@ -45,14 +45,20 @@ def schedule_of(meta: Mapping[str, Any], job: str) -> str:
 
 
 def _others(analysis: Analysis, kind: str, named: str, rule: Callable[[str], Verdict]) -> tuple[str, ...]:
-    present = set(analysis.lineup.labels(kind))
-    found = ((name, rule(name)) for name in LATA if name != named and name in present)
+    present = [label for label in analysis.lineup.labels(kind) if is_lata(label)]
+    found = ((name, rule(name)) for name in present if name != named)
     return tuple(f"{name} by the same rule: {v.verdict}; {v.numbers}" for name, v in found)
+
+
+def _rows_of(analysis: Analysis, names: Collection[str]) -> list[str]:
+    """The labels of the learning rows that a claim names; a name that no row has as it is."""
+    return [analysis.lineup.named("learn", name) or name for name in names]
 
 
 def _at_lambda_one(analysis: Analysis) -> bool:
     scores = analysis.scores
-    rows = scores[(scores["kind"] == "learn") & scores["label"].isin((*C1_RIVALS, *LATA))]
+    compared = scores["label"].map(base_name).isin((*C1_RIVALS, *LATA))
+    rows = scores[(scores["kind"] == "learn") & compared]
     return len(rows) > 0 and bool((rows["lambda"].astype(float) == 1.0).all())
 
 
@@ -65,14 +71,14 @@ def c1(analysis: Analysis) -> Verdict:
     named = schedule_of(analysis.meta, "learn")
     if not _at_lambda_one(analysis) or "wikitext" not in analysis.measures:
         return Verdict(NOT_RUN, "needs merges at λ = 1.0 scored on wikitext")
-    merges = analysis.lineup.merges("learn")
+    merges, rivals = analysis.lineup.merges("learn"), _rows_of(analysis, C1_RIVALS)
 
     def rule(name: str) -> Verdict:
-        cells = [(merge, rival) for merge in merges for rival in C1_RIVALS]
+        cells = [(merge, rival) for merge in merges for rival in rivals]
         rows = {cell: analysis.comparison(cell[0], "wikitext", name, cell[1]) for cell in cells}
         have = {cell: row for cell, row in rows.items() if row is not None}
         if not have:
-            return Verdict(NOT_RUN, f"{name} was not compared with {listed(C1_RIVALS)}")
+            return Verdict(NOT_RUN, f"{name} was not compared with {listed(rivals)}")
         leads = [analysis.lead(row) for row in have.values()]
         corrected = holm(np.array([row.p for row in have.values()]))
         refuted = any(
@@ -88,7 +94,7 @@ def c1(analysis: Analysis) -> Verdict:
             lines.append(f"missing: {', '.join(absent)}; so the claim cannot be supported here")
         text = (
             f"{name} has the lower perplexity in {leads.count(1)} of {len(leads)} comparisons with "
-            f"{listed(C1_RIVALS)}, the higher in {leads.count(-1)}, no difference shown in {leads.count(0)}"
+            f"{listed(rivals)}, the higher in {leads.count(-1)}, no difference shown in {leads.count(0)}"
         )
         won = min(leads) == 1 and not absent
         return Verdict(SUPPORTED if won else NOT_SUPPORTED if refuted else INCONCLUSIVE, text, tuple(lines))
@@ -107,18 +113,18 @@ def c2(analysis: Analysis) -> Verdict:
     named = schedule_of(analysis.meta, "learn")
     if not _at_lambda_one(analysis):
         return Verdict(NOT_RUN, "needs merges at λ = 1.0")
-    merges = analysis.lineup.merges("learn")
+    merges, rivals = analysis.lineup.merges("learn"), _rows_of(analysis, CONFIRMATORY_BASELINES)
     cells = [
         (merge, task) for merge in merges for task in analysis.lineup.members(merge) if task in analysis.measures
     ]
 
     def rule(name: str) -> Verdict:
-        tally = {rival: [0, 0, 0] for rival in CONFIRMATORY_BASELINES}
+        tally = {rival: [0, 0, 0] for rival in rivals}
         won = lost = compared = 0
         absent: list[str] = []
         for merge, task in cells:
             signs = []
-            for rival in CONFIRMATORY_BASELINES:
+            for rival in rivals:
                 row = analysis.comparison(merge, task, name, rival)
                 if row is None:
                     absent.append(f"{rival} in {merge}, {task}")
@@ -129,13 +135,13 @@ def c2(analysis: Analysis) -> Verdict:
                 signs.append(sign)
                 tally[rival][1 - sign] += 1
             compared += bool(signs)
-            won += len(signs) == len(CONFIRMATORY_BASELINES) and min(signs) == 1
+            won += len(signs) == len(rivals) and min(signs) == 1
             lost += -1 in signs
         if not compared:
-            return Verdict(NOT_RUN, f"{name} was not compared with {listed(CONFIRMATORY_BASELINES)} on a merged task")
+            return Verdict(NOT_RUN, f"{name} was not compared with {listed(rivals)} on a merged task")
         verdict = SUPPORTED if won > len(cells) / 2 else NOT_SUPPORTED if lost >= len(cells) / 2 else INCONCLUSIVE
         text = (
-            f"{name} beats all of {listed(CONFIRMATORY_BASELINES)} in {won} of {len(cells)} task scores and loses to "
+            f"{name} beats all of {listed(rivals)} in {won} of {len(cells)} task scores and loses to "
             f"one of them in {lost} (tests corrected after Holm)"
         )
         lines = [f"{name} against {rival}: {w} won, {d} undecided, {x} lost" for rival, (w, d, x) in tally.items()]
@@ -345,22 +351,24 @@ def c7(analysis: Analysis) -> Verdict:
     """
     name = schedule_of(analysis.meta, "learn")
     ta = analysis.lineup.baseline
+    found = {control: analysis.lineup.named("learn", control, name) for control in C7_CONTROLS}
+    controls = [label for label in found.values() if label is not None]
     gains = 0
     counts = {"unexplained": 0, "explained": 0, "open": 0}
-    by: dict[str, list[str]] = {control: [] for control in C7_CONTROLS}
+    by: dict[str, list[str]] = {control: [] for control in controls}
     lines: list[str] = []
-    absent: set[str] = set()
+    absent = {control for control, label in found.items() if label is None}
     compared = False
     for merge in analysis.lineup.merges("learn"):
         for task in ("wikitext", *analysis.lineup.members(merge)):
             row = analysis.comparison(merge, task, name, ta)
-            rows = {control: analysis.comparison(merge, task, name, control) for control in C7_CONTROLS}
+            rows = {control: analysis.comparison(merge, task, name, control) for control in controls}
             have = {control: found for control, found in rows.items() if found is not None}
             compared = compared or (row is not None and bool(have))
             if row is None or not have or analysis.lead(row) != 1:
                 continue
             gains += 1
-            absent |= set(C7_CONTROLS) - set(have)
+            absent |= set(controls) - set(have)
             how = _explained(analysis, merge, task, ta, have)
             for control in [control for control, found in how.items() if found]:
                 by[control].append(f"{merge} {task}")

@@ -63,12 +63,12 @@ def pairs(lineup: Lineup) -> list[Pair]:
 
     for merge in lineup.merges("learn"):
         labels = lineup.labels("learn", merge)
-        rivals = [label for label in labels if base_name(label) in OTHERS or lineup.is_control(label)]
+        rivals = [label for label in labels if base_name(label) in (*BASELINES, *OTHERS) or lineup.is_control(label)]
         for label in labels:
             add(Model("learn", merge, label), Model("learn", merge, lineup.baseline), "learn", merge)
         for label in labels:
             if is_lata(label):
-                for other in (*BASELINES, *rivals):
+                for other in rivals:
                     add(Model("learn", merge, label), Model("learn", merge, other), "learn", merge)
     for merge in lineup.merges("forget"):
         target = lineup.target(merge)

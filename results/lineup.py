@@ -110,6 +110,21 @@ class Lineup:
         found = {key.label for key in self.models if key.kind == kind and merge in (None, key.merge)}
         return sorted(found, key=self._rank)
 
+    def named(self, kind: str, name: str, schedule: str = "") -> str | None:
+        """The label of the row that a claim calls `name`: exactly that, or else the only one of that method.
+
+        `schedule` is the LATA method whose control is meant: a control ``of`` another, or one that has to ``match``
+        another, is none. None where there is no such row, or several that could be meant.
+        """
+        known = self.meta.get("methods", {})
+        labels = []
+        for label in self.labels(kind):
+            given = known.get(label, {})
+            target = given.get("of", given.get("match")) if schedule else None
+            if base_name(label) == name and target in (None, base_name(schedule)):
+                labels.append(label)
+        return name if name in labels else labels[0] if len(labels) == 1 else None
+
     def method_notes(self, kind: str, merge: str | None = None) -> list[str]:
         """What a reader must know of the methods of a merge, or of all merges of a kind, a line each."""
         known = self.meta.get("method_notes", {})

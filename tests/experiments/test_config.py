@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 
 from experiments import method_choices
 from experiments.config import CONF, StudyPlan, register_schemas, study
+from experiments.frames import facts
 from experiments.method_choices import MethodChoice, resolve_methods
 from experiments.pipeline import entries_of
 from experiments.sweep_config import register_schemas as register_sweep_schemas
@@ -98,14 +99,43 @@ def test_parameters_can_be_given_in_place() -> None:
     made = plan("methods=[ta, {name: ties, density: 0.3}]")
     assert [(c.label, dict(c.parameters)) for c in made.methods] == [
         ("ta", {}),
-        ("ties", {"variant": "paper", "density": 0.3}),
+        ("ties(density=0.3)", {"variant": "paper", "density": 0.3}),
     ]
     assert made.methods[1].changed == "density=0.3"
 
 
-def test_a_method_that_stands_twice_is_told_apart_by_its_parameters() -> None:
-    labels = [c.label for c in resolve_methods(["ties", {"name": "ties", "density": 0.3}])]
-    assert labels == ["ties", "ties(density=0.3)"]
+def test_a_label_has_every_parameter_that_is_not_the_methods_default() -> None:
+    rows = ["ties", {"name": "ties", "density": 0.3}, {"name": "ties", "density": 0.2, "variant": "peft"}]
+    rows += [{"name": "lata_log", "outside": "drop", "floor": 0.1}, {"name": "dare", "drop_rate": 0.5}]
+    assert [choice.label for choice in resolve_methods(rows)] == [
+        "ties",
+        "ties(density=0.3)",
+        "ties(variant=peft)",
+        "lata_log(floor=0.1, outside=drop)",
+        "dare",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "learn", "baseline"),
+    [
+        ("ta, lata_log", "lata_log", "ta"),
+        ("ta, {name: lata_log, outside: drop}", "lata_log(outside=drop)", "ta"),
+        ("ta, lata_log, {name: lata_log, outside: drop}", "lata_log", "ta"),
+        ("{name: dare, drop_rate: 0.9}, lata_log", "lata_log", "dare(drop_rate=0.9)"),
+    ],
+)
+def test_marks_and_claims_name_the_row_that_their_method_is_here(methods: str, learn: str, baseline: str) -> None:
+    named = "dare" if "dare" in methods else "ta"
+    made = plan(f"methods=[{methods}]", "schedule.learn=lata_log", f"baseline={named}")
+    assert (made.schedule["learn"], made.baseline) == (learn, baseline)
+    known = facts(made, list(entries_of(made)), {}, "")
+    assert (known["schedule"]["learn"], known["baseline"]) == (learn, baseline)
+
+
+def test_a_row_can_be_named_by_its_label() -> None:
+    made = plan("methods=[ta, lata_log, {name: lata_log, outside: drop}]", "schedule.learn='lata_log(outside=drop)'")
+    assert made.schedule["learn"] == "lata_log(outside=drop)"
 
 
 def transferred(*profiles: Any, **parameters: Any) -> list[MethodChoice]:
@@ -120,7 +150,7 @@ def test_profiles_of_the_same_tasks_are_told_apart_by_their_files_or_by_their_nu
     for place, file in enumerate(files):
         file.write_text(f"layer,math\n0,0.5\n1,0.{place}\n")
     small, large, more = map(str, files)
-    assert [row.label for row in transferred(small)] == ["lata_transferred"]
+    assert [row.label for row in transferred(small)] == ["lata_transferred(profile=small)"]
     found = transferred(small, large)
     assert [row.label for row in found] == ["lata_transferred(profile=small)", "lata_transferred(profile=large)"]
     assert len({row.changed for row in found}) == 2
@@ -130,7 +160,10 @@ def test_profiles_of_the_same_tasks_are_told_apart_by_their_files_or_by_their_nu
         assert [row.label for row in same] == [f"lata_transferred({row.changed})" for row in same]
         assert all(re.fullmatch(r"profile=\(math\) [0-9a-f]{6}", row.changed) for row in same)
     both = resolve_methods([{"name": "lata_transferred", "profile": small, "schedule": s} for s in RANK_SCHEDULES])
-    assert [row.label for row in both][:2] == ["lata_transferred", "lata_transferred(schedule=lata_log)"]
+    assert [row.label for row in both][:2] == [
+        "lata_transferred(profile=small)",
+        "lata_transferred(profile=small, schedule=lata_log)",
+    ]
 
 
 def test_rows_that_would_have_one_label_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

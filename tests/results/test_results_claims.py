@@ -198,6 +198,43 @@ def test_the_schedule_that_decides_is_named_by_the_study_and_the_others_stand_be
     assert any(line.startswith("lata_linear by the same rule: ") for line in log.detail)
 
 
+VARIANT, RIVAL = "lata_linear(outside=drop)", "dare(drop_rate=0.9)"
+
+
+@pytest.mark.parametrize("schedule", ["lata_linear", VARIANT])
+def test_a_claim_takes_a_variant_only_by_its_name(schedule: str) -> None:
+    """Beside the plain method, or alone as the study names it: text and verdict are of the row with that label."""
+    better = {VARIANT: (2.2, 0.4, 0.4, 0.4)}
+    truth = {name: skill for name, skill in EQUAL.items() if name != "dare"} | {RIVAL: EQUAL["dare"]} | better
+    analysis = learned(truth, tasks=PPL, schedule={"learn": schedule})
+    found = c1(analysis)
+    assert found.verdict == (SUPPORTED if schedule == VARIANT else INCONCLUSIVE)
+    assert found.numbers.startswith(f"{schedule} has the lower perplexity")
+    assert f"ta, ties, {RIVAL} and dare_ties" in found.numbers
+    assert any(f"{schedule} − {RIVAL}: " in line for line in found.detail)
+    assert found.detail[-1].startswith("lata_linear" if schedule == VARIANT else VARIANT)
+
+
+def test_a_method_that_stands_twice_under_other_names_is_missing() -> None:
+    twice = {f"dare(drop_rate={rate})": EQUAL["dare"] for rate in (0.8, 0.9)}
+    truth = {name: skill for name, skill in EQUAL.items() if name != "dare"} | twice
+    found = c1(learned({**truth, "lata_linear": (2.2, 0.4, 0.4, 0.4)}, tasks=PPL))
+    assert found.verdict == INCONCLUSIVE
+    assert "missing: dare in math+code, dare in ua+math; so" in found.detail[-1]
+
+
+@pytest.mark.parametrize(("of", "missing"), [("lata_log", False), ("lata_linear", True)])
+def test_the_control_of_another_schedule_is_none(of: str, missing: bool) -> None:
+    shuffled = "lata_shuffled" if of == "lata_linear" else f"lata_shuffled(of={of})"
+    truth = {"ta": EQUAL["ta"], "lata_log": (2.2, 0.6, 0.6, 0.6), shuffled: EQUAL["ta"]}
+    known: dict[str, dict[str, object]] = {"lata_log": {}, shuffled: {"of": of, "floor": 0.0}}
+    analysis = learned(truth, schedule={"learn": "lata_log"})
+    analysis.meta["methods"] = known
+    found = c7(analysis)
+    assert found.verdict == (NOT_RUN if missing else INCONCLUSIVE)
+    assert missing or found.detail[-1] == "missing controls: depth_linear and ta_norm_matched"
+
+
 def test_three_seeds_must_agree_before_a_claim_is_supported() -> None:
     found = learned({**EQUAL, "lata_linear": (2.2, 0.4, 0.4, 0.4)}, seeds=(0, 1, 2))
     assert c1(found).verdict == SUPPORTED
