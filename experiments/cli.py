@@ -15,11 +15,12 @@ import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -71,12 +72,6 @@ def run(door: Door[Plan], task: Callable[[Plan], None]) -> None:
     # Without this Hydra prints errors in its own many-lined way and exits before they can be read here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
-    def fail(error: Exception) -> NoReturn:
-        if show_traceback:
-            raise error
-        print(textwrap.indent(explain(error, door.schema), "error: ", lambda line: True), file=sys.stderr)
-        sys.exit(2)
-
     # A launcher sends this function to other processes by value, with everything that it refers to.
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=door.name)
     def main(raw: DictConfig) -> None:
@@ -96,15 +91,30 @@ def run(door: Door[Plan], task: Callable[[Plan], None]) -> None:
                 raise JobError(f"{type(error).__name__}: {error}") from None
             return
         # Errors end here, before Hydra prints lines of its own about them.
-        try:
+        with errors_in_lines(door.schema, show_traceback):
             task(door.check(raw))
-        except EXPECTED as error:
-            fail(error)
 
-    try:
+    with errors_in_lines(door.schema, show_traceback):
         main()
+
+
+@contextmanager
+def errors_in_lines(schema: type, show_traceback: bool | None = None) -> Iterator[None]:
+    """End the command with one line and status 2 for what is expected, and with 130 for Ctrl-C.
+
+    Args:
+        schema: the command's dataclass.
+        show_traceback: raise instead; None asks the environment.
+    """
+    if show_traceback is None:
+        show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    try:
+        yield
     except EXPECTED as error:
-        fail(error)
+        if show_traceback:
+            raise
+        print(textwrap.indent(explain(error, schema), "error: ", lambda line: True), file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

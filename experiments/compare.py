@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.cli import Door, run
+from experiments.cli import Door, errors_in_lines, run
 from experiments.compare_config import CompareConfig, ComparePlan, compare_plan, overrides, register_schemas
 from experiments.store import check_writable
 from lata.names import for_file
@@ -47,11 +47,8 @@ def default_folder(plan: ComparePlan, baseline: str) -> Path:
 
 def main() -> None:
     """The command."""
-    try:
+    with errors_in_lines(CompareConfig):
         sys.argv[1:] = overrides(sys.argv[1:])
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     run(Door("compare", CompareConfig, register_schemas, compare_plan), compare)
 
 

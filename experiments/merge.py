@@ -1,7 +1,7 @@
 """Merge checkpoints of any size: ``python -m experiments.merge family.pre=… 'family.experts={math: …}' output=…``.
 
 Everything that can be wrong is found on headers and reported together, before anything is read; ``dry_run=true``
-stops there. ``--help`` lists the keys.
+stops there. ``--help`` lists the keys. ``recipe=FILE output=…`` makes the merge of a ``recipe.yaml`` again.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from experiments.cli import Door, run
+from experiments.cli import Door, errors_in_lines, run
 from experiments.merge_config import Export, MergeConfig, MergePlan, folder, merge_plan, register_schemas
+from experiments.recipe_words import is_recipe, recipe_plan, refuse_folders
 
 if TYPE_CHECKING:
     from lata.planning import Plan
@@ -57,5 +58,19 @@ def _report(plan: Plan) -> None:
         print(plan.describe(), file=sys.stderr)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
+    words = sys.argv[1:]
+    with errors_in_lines(MergeConfig):
+        if is_recipe(words):
+            plan, unchecked = recipe_plan(words)
+            for line in unchecked:
+                print(f"warning: {line}", file=sys.stderr)
+            merge(plan)
+            return
+        refuse_folders(words)
     run(Door("merge", MergeConfig, register_schemas, merge_plan), merge)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 """Layer-Aware Task Arithmetic and the baselines it is compared with: weights in, weights out.
 
 >>> lata.merge(pre=…, experts={"math": …, "code": …}, base=…, method="lata_linear", lam=1.0, output=…)
+>>> lata.merge_recipe("recipe.yaml", output=…)
 >>> lata.hold(pre=…, experts=…, base=…, method="lata_linear").write(0.6, model)
 >>> lata.similarity(base=…, pre=…, experts={"math": …})
 
@@ -29,8 +30,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lata.holding import hold
     from lata.merging import merge, similarity, similarity_tables
+    from lata.recipes import merge_recipe
 
-__all__ = ["hold", "merge", "similarity", "similarity_tables"]
+__all__ = ["hold", "merge", "merge_recipe", "similarity", "similarity_tables"]
+
+_MODULES = {"hold": "lata.holding", "merge_recipe": "lata.recipes"}
 
 
 def __getattr__(name: str) -> Any:
@@ -38,5 +42,5 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module("lata.holding" if name == "hold" else "lata.merging"), name)
+        return getattr(import_module(_MODULES.get(name, "lata.merging")), name)
     raise AttributeError(f"module 'lata' has no attribute {name!r}")

@@ -97,13 +97,19 @@ def sources_of(
     return {role: str(source) for role, source in given.items() if source is not None}
 
 
+#: Of the roles in what is written of a merge, which does not depend on the order in which they were given.
+_ORDER = {role: place for place, role in enumerate(("pre", "experts", "base", "target"))}
+
+
 @contextmanager
 def opened(request: Request) -> Iterator[dict[str, Opened]]:
-    """The request's checkpoints by role; ValueError lists everything that cannot be opened."""
+    """The request's checkpoints by role, in one order; ValueError lists everything that cannot be opened."""
     with ExitStack() as stack:
         found: dict[str, Opened] = {}
         problems: list[str] = []
-        for role, source in request.sources.items():
+        for role, source in sorted(
+            request.sources.items(), key=lambda item: (_ORDER[item[0].partition(".")[0]], item[0])
+        ):
             try:
                 checkpoint = open_checkpoint(source, role)
                 stack.callback(checkpoint.close)

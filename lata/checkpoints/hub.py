@@ -28,9 +28,14 @@ class Located:
     source: str
 
 
+def is_id(source: str) -> bool:
+    """Whether `source` reads like ``org/name`` or ``org/name@revision``."""
+    return _HUB_ID.fullmatch(source) is not None
+
+
 def is_plausible(source: str) -> bool:
     """Whether `source` is a folder, or reads like a hub id."""
-    return is_folder(source) or _HUB_ID.fullmatch(source) is not None
+    return is_folder(source) or is_id(source)
 
 
 def is_folder(source: str) -> bool:

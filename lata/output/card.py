@@ -7,6 +7,7 @@ published, so it names folders of the machine by their last part only.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -136,13 +137,14 @@ def _warnings(facts: Facts) -> list[str]:
 
 
 def _again(facts: Facts) -> str:
-    local = any(is_folder(side) for source in facts.sources.values() for side in sides(source))
-    folders = " Folders stand in it as they were; change them to yours." if local else ""
+    local = [role for role, source in facts.sources.items() if any(map(is_folder, sides(source)))]
+    folders = " It names folders as they were; say where yours are." if local else ""
+    command = ["python -m experiments.merge recipe=recipe.yaml output=NEW_FOLDER"]
+    command += [shlex.quote(f"family.{role}=FOLDER") for role in local]
     versions = ", ".join(f"{package} {version}" for package, version in facts.versions.items())
     return (
-        "`recipe.yaml` gives the same bytes again, and refuses inputs whose digests differ from those above."
-        f"{folders}\n\n```bash\npython -m experiments.merge --config-dir THIS_FOLDER --config-name recipe "
-        f"output=NEW_FOLDER\n```\n\nMade with {versions}."
+        "`recipe.yaml` is data that gives the same bytes again; inputs whose digests differ from those above are "
+        f"refused.{folders}\n\n```bash\n{' '.join(command)}\n```\n\nMade with {versions}."
     )
 
 

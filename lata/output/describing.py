@@ -69,7 +69,6 @@ def settings(job: Job) -> dict[str, Any]:
     """The keys of a recipe that decide the bytes besides the merge itself."""
     request = job.request
     return {
-        "defaults": ["merge_schema", "_self_", {"hydra": "merge"}],
         "vocab": request.vocab,
         "shard_bytes": request.shard_bytes,
         "allow_unstable": request.allow_unstable,

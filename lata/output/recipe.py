@@ -11,13 +11,13 @@ from lata.output.facts import Facts, public_source
 
 
 def recipe(facts: Facts, settings: Mapping[str, Any], *, public: bool = False) -> str:
-    """The text of ``recipe.yaml``: a configuration of ``python -m experiments.merge``.
+    """The text of ``recipe.yaml``: data, which `lata.recipes` reads.
 
     Its sources are those of `facts`, and ``digests`` what their weights and the result's must be.
 
     Args:
         facts: the merge.
-        settings: other keys of the configuration that decide the result, such as ``vocab`` and ``shard_bytes``.
+        settings: other keys that decide the result, such as ``vocab`` and ``shard_bytes``.
         public: whether others will read it. Folders then go by their last part only, and must be put in again.
     """
     where = {role: public_source(source) if public else source for role, source in facts.sources.items()}
@@ -34,8 +34,8 @@ def recipe(facts: Facts, settings: Mapping[str, Any], *, public: bool = False) -
         "digests": dict(facts.digests),
     }
     return (
-        f"# {facts.summary}, the same bytes again:\n"
-        "#   python -m experiments.merge --config-dir THIS_FOLDER --config-name recipe output=NEW_FOLDER\n"
+        f"# {' '.join(facts.summary.split())}, the same bytes again:\n"
+        "#   python -m experiments.merge recipe=THIS_FILE output=NEW_FOLDER\n"
         + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
     )
 

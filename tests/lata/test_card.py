@@ -93,7 +93,7 @@ def test_the_card_says_what_was_merged() -> None:
         "| 0 | 0.9877 | 0.5000 | 0.0000 | 0.5000 |",
         "| 1 | 0.2500 | – | 1.0000 | – |",
         "- math: layer 1 has no cosine",
-        "--config-name recipe output=NEW_FOLDER",
+        "experiments.merge recipe=recipe.yaml output=NEW_FOLDER family.experts.math=FOLDER ",
         "Made with lata 0.2, numpy 2.0.",
         "eprint        = {2502.20186}",
         "2025.findings-emnlp.644",

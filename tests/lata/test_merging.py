@@ -23,6 +23,7 @@ import lata
 from lata import merging
 from lata.memory import Family, merge_tensors
 from lata.methods import methods
+from lata.plain_yaml import read_yaml
 from lata.request import Request
 from lata.tensors import CHUNK
 
@@ -265,7 +266,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_recipe_makes_the_same_bytes_again(models: Models, tmp_path: Path) -> None:
     first = tmp_path / "first"
     subprocess.run(command(models, first, "method=lata_log", "lam=0.4", "shard_bytes=100000"), check=True, cwd=ROOT)
-    again = ["--config-dir", str(first), "--config-name", "recipe", f"output={tmp_path / 'second'}"]
+    again = [f"recipe={first / 'recipe.yaml'}", f"output={tmp_path / 'second'}"]
     subprocess.run([sys.executable, "-m", "experiments.merge", *again], check=True, cwd=ROOT)
     files = sorted(path.name for path in first.iterdir())
     assert sum(name.endswith(".safetensors") for name in files) > 1
@@ -278,7 +279,7 @@ def test_a_recipe_refuses_other_weights(models: Models, tmp_path: Path) -> None:
     folder = models.folder / f"recipe-{tmp_path.name}"
     recipe = (folder / "recipe.yaml").read_text().replace(str(models.folder / "math"), str(models.folder / "code"))
     (tmp_path / "recipe.yaml").write_text(recipe)
-    again = ["--config-dir", str(tmp_path), "--config-name", "recipe", f"output={tmp_path / 'out'}"]
+    again = [f"recipe={tmp_path / 'recipe.yaml'}", f"output={tmp_path / 'out'}"]
     done = subprocess.run(
         [sys.executable, "-m", "experiments.merge", *again], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -477,10 +478,9 @@ def test_a_recipe_with_a_profile_from_a_table_makes_the_same_bytes_again(models:
     schema = OmegaConf.create({"method": {"name": "lata_transferred", "profile": str(table)}, "lam": 0.7})
     family = {"pre": str(models.folder / "pre"), "experts": {t: str(folder) for t, folder in models.experts.items()}}
     merge(merge_plan(OmegaConf.merge(schema, {"family": family, "output": f"{tmp_path}/first"})))
-    recipe = OmegaConf.load(tmp_path / "first" / "recipe.yaml")
-    assert list(recipe.method.profile) == ["code", "math", "ua"]
-    del recipe["defaults"]
-    merge(merge_plan(OmegaConf.merge(recipe, {"output": f"{tmp_path}/second"})))
+    recipe = tmp_path / "first" / "recipe.yaml"
+    assert list(read_yaml(recipe)["method"]["profile"]) == ["code", "math", "ua"]
+    lata.merge_recipe(recipe, output=tmp_path / "second")
     own = models.merge(f"own-{tmp_path.name}", "lata_linear", lam=0.7)
     for folder in (tmp_path / "second", own):
         assert same(weights(tmp_path / "first"), weights(folder))
