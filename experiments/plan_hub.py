@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from experiments.plan_cost import ITEM
 from experiments.plan_shapes import PUBLISHED, Shape, shape_of
+from lata.checkpoints.json_files import read_json
 
 #: The place of a model that the user has still to name.
 MISSING = "missing"
@@ -128,6 +128,6 @@ class Hub:
 
         try:
             file = Path(hf_hub_download(name, "config.json", revision=revision or None))
-            return shape_of(json.loads(file.read_text(encoding="utf-8")))
+            return shape_of(read_json(file))
         except (OSError, ValueError):
             return PUBLISHED.get(name)

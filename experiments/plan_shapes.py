@@ -62,7 +62,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
     said = config.get("text_config") or config
 
     def number(*keys: str) -> int | None:
-        return next((said[key] for key in keys if isinstance(said.get(key), int)), None)
+        return next((said[key] for key in keys if type(said.get(key)) is int and said[key] > 0), None)
 
     layers, hidden = number("num_hidden_layers", "n_layer"), number("hidden_size", "n_embd")
     heads, vocabulary = number("num_attention_heads", "n_head"), number("vocab_size")

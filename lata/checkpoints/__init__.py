@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lata.checkpoints import headers, hub
 from lata.checkpoints.folder import FolderCheckpoint
+from lata.checkpoints.json_files import read_json
 
 if TYPE_CHECKING:
     from lata.checkpoints.lora import AdapterCheckpoint
@@ -68,7 +69,7 @@ def _split(source: str) -> tuple[str, str | None]:
 
 
 def _named_base(adapter: hub.Located) -> str:
-    config = headers.read_json(adapter.folder / "adapter_config.json")
+    config = read_json(adapter.folder / "adapter_config.json")
     base = config.get("base_model_name_or_path")
     if not base:
         raise ValueError(f"the adapter {adapter.source} names no base model; give MODEL+{adapter.source}")

@@ -16,6 +16,8 @@ from typing import Any
 from lata.checkpoints import headers, tied
 from lata.checkpoints.folder import FolderCheckpoint
 from lata.checkpoints.headers import Stored
+from lata.checkpoints.json_files import read_json
+from lata.checkpoints.patterns import Patterns
 from lata.tensors import TensorInfo
 
 #: Model types whose linear layers keep their weights as (inputs, outputs), heads aside.
@@ -124,7 +126,7 @@ def read_adapter(folder: Path, model: FolderCheckpoint) -> Adapter:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config = headers.read_json(folder / "adapter_config.json")
+    config = read_json(folder / "adapter_config.json")
     if config.get("peft_type") != "LORA":
         raise ValueError(f"the adapter {folder} is of type {config.get('peft_type')}, not LORA; {_ADVICE}")
     for key in _UNSUPPORTED:
@@ -136,7 +138,7 @@ def _config(folder: Path) -> dict[str, Any]:
             f"the adapter {folder} was started by init_lora_weights={start}, which changes the model itself; save it "
             "again with path_initial_model_for_weight_conversion"
         )
-    return config
+    return {**config, **{key: Patterns(config.get(key)) for key in ("rank_pattern", "alpha_pattern")}}
 
 
 def _known(folder: Path, targets: Iterable[str], model: FolderCheckpoint) -> dict[str, str]:
@@ -170,8 +172,8 @@ def _update(
 ) -> Update:
     a, b = stored[parts["A"]].info, stored[parts["B"]].info
     module = alias.removesuffix(".weight")
-    rank = _pattern(config.get("rank_pattern"), module, config.get("r", 8))
-    alpha = _pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", 8))
+    rank = config["rank_pattern"].find(module, config.get("r", 8))
+    alpha = config["alpha_pattern"].find(module, config.get("lora_alpha", 8))
     fits = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1] and a.is_float and b.is_float
     straight = fits and weight.shape == (b.shape[0], a.shape[1])
     transposed = fits and weight.shape == (a.shape[1], b.shape[0])
@@ -184,14 +186,6 @@ def _update(
         transposed = "lora_embedding_" in parts["A"] or (turned and not tied.is_head(alias))
     scaling = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
     return Update(parts["A"], parts["B"], rank, scaling, transposed)
-
-
-def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
-    """The value of the first pattern that the end of a module's path matches."""
-    for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return value
-    return default
 
 
 def _check_replacement(folder: Path, new: TensorInfo, name: str, model: FolderCheckpoint, target: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lata.checkpoints import headers, tied
+from lata.checkpoints.json_files import read_json
 from lata.checkpoints.reading import Reader
 from lata.tensors import ITEM_SIZE, Raw, TensorInfo
 
@@ -52,8 +53,8 @@ class FolderCheckpoint:
         self.label = label or self.source
         self._reader = Reader(self.label)
         try:
-            self.config: Mapping[str, Any] = headers.read_json(folder / "config.json")
-            if "quantization_config" in self.config:
+            self.config: Mapping[str, Any] = read_json(folder / "config.json")
+            if self.config.get("quantization_config") is not None:
                 raise ValueError(
                     f"{folder} is quantised (quantization_config in config.json); give the model as it was before"
                 )
@@ -77,7 +78,7 @@ class FolderCheckpoint:
     def generation_config(self) -> Mapping[str, Any]:
         """``generation_config.json``; empty where there is none."""
         file = self.folder / "generation_config.json"
-        return headers.read_json(file) if file.is_file() else {}
+        return read_json(file) if file.is_file() else {}
 
     def tokenizer_files(self) -> list[Path]:
         """Files beside the weights that a merged model needs: tokenizer, chat template, generation settings."""

@@ -6,23 +6,26 @@ Format: 8 bytes with the header's length, a JSON header, then the tensors' bytes
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeGuard
 
+from lata.checkpoints.fields import COUNT
+from lata.checkpoints.json_files import LARGEST, open_regular, parse, read_json, shown
 from lata.tensors import ITEM_SIZE, TensorInfo
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 ADAPTER = "adapter_model.safetensors"
 
-#: The format's own limit for a header, in bytes.
-_LARGEST_HEADER = 100_000_000
+# Most dimensions of a tensor, as in numpy.
+_DIMENSIONS = 64
+_LONGEST_NAME = 1000
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_SHARD = re.compile(r"[^/\\]{1,200}\.safetensors")
 _NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
 
 
@@ -41,21 +44,6 @@ class Stored:
     offset: int
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in `file`; ValueError where there is none."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(
-            f"no {file.name} in {file.parent}; a checkpoint folder holds it beside the weights"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {file}: {error}; fetch the file again") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} does not hold a JSON object; fetch the file again")
-    return content
-
-
 def read_header(file: Path) -> dict[str, Stored]:
     """Tensor name → where it lies in `file`.
 
@@ -63,20 +51,25 @@ def read_header(file: Path) -> dict[str, Stored]:
         ValueError: the file is cut short or damaged, or holds a dtype that cannot be merged.
     """
     try:
-        with file.open("rb") as stream:
+        with os.fdopen(open_regular(file), "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             length = int.from_bytes(stream.read(8), "little")
-            if size < 8 or length > min(size - 8, _LARGEST_HEADER):
+            if size < 8 or length > min(size - 8, LARGEST):
                 raise _damaged(file, f"it has {size} bytes and its header claims {length}")
             text = stream.read(length)
     except OSError as error:
-        raise ValueError(f"cannot read {file}: {error.strerror}") from None
-    try:
-        header = json.loads(text, object_pairs_hook=_unique)
-        header.pop("__metadata__", None)
-        stored = {name: _entry(file, name, entry, 8 + length) for name, entry in header.items()}
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _damaged(file, f"its header is not one of safetensors ({type(error).__name__}: {error})") from None
+        raise ValueError(f"cannot read {file}: {error.strerror}; fetch it again") from None
+
+    def refuse(reason: str) -> NoReturn:
+        raise _damaged(file, f"its header is not one of safetensors: {reason}")
+
+    if not text.startswith(b"{"):
+        refuse("it does not begin with {")
+    header = parse(text, refuse, strict=True)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        refuse("__metadata__ holds other things than texts")
+    stored = {name: _entry(file, name, entry, 8 + length) for name, entry in header.items()}
     end, before = 8 + length, "the header"
     for name, place in sorted(stored.items(), key=lambda item: (item[1].offset, item[1].info.nbytes)):
         if place.offset != end:
@@ -100,8 +93,8 @@ def read_folder(folder: Path) -> tuple[tuple[Path, ...], dict[str, Stored]]:
     index = folder / INDEX
     promised: dict[str, str] = {}
     if index.is_file():
-        promised = read_json(index).get("weight_map", {})
-        if not promised or not all(isinstance(shard, str) and "/" not in shard for shard in promised.values()):
+        promised = read_json(index).get("weight_map") or {}
+        if not promised or not all(_SHARD.fullmatch(shard) for shard in promised.values()):
             raise ValueError(f"{index} has no usable weight_map; fetch the file again")
         files = [folder / shard for shard in sorted(set(promised.values()))]
         if (folder / SINGLE).is_file() and folder / SINGLE not in files:
@@ -112,7 +105,10 @@ def read_folder(folder: Path) -> tuple[tuple[Path, ...], dict[str, Stored]]:
         files = _unindexed(folder)
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        raise ValueError(f"{folder} lacks {', '.join(missing)}, which its other files promise; fetch it again")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise ValueError(
+            f"{folder} lacks {', '.join(missing[:3])}{more}, which its other files promise; fetch it again"
+        )
     stored: dict[str, Stored] = {}
     for file in files:
         for name, place in read_header(file).items():
@@ -160,24 +156,25 @@ def _nothing(folder: Path) -> str:
     return f"no safetensors file in {folder}; a checkpoint folder holds config.json and *.safetensors"
 
 
-def _entry(file: Path, name: str, entry: dict[str, Any], data: int) -> Stored:
-    dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+def _entry(file: Path, name: str, entry: Any, data: int) -> Stored:
+    if not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise _damaged(file, f"the name {shown(name)} is too long or holds control characters")
+    fields = entry if isinstance(entry, dict) else {}
+    dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not (isinstance(dtype, str) and _are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2):
+        said = f"dtype {shown(dtype)}, shape {shown(shape)}, data_offsets {shown(offsets)}"
+        raise _damaged(file, f"its header is not one of safetensors: {name} has {said}")
     if dtype not in ITEM_SIZE:
         raise ValueError(
-            f"{name} in {file} has dtype {dtype}, which cannot be merged; give an unquantised checkpoint"
+            f"{name} in {file} has dtype {shown(dtype)[1:-1]}, which cannot be merged; give an unquantised checkpoint"
         )
-    if not all(type(number) is int and number >= 0 for number in (*shape, start, end)):
-        raise _damaged(file, f"{name} has shape {list(shape)} at bytes {start} to {end}")
-    if end - start != math.prod(shape) * ITEM_SIZE[dtype]:
-        raise _damaged(file, f"{name} is {dtype} {list(shape)} but takes {end - start} bytes")
-    return Stored(TensorInfo(dtype, shape), file, data + start)
+    if offsets[1] - offsets[0] != math.prod(shape) * ITEM_SIZE[dtype]:
+        raise _damaged(file, f"{name} is {dtype} {shape} but takes {offsets[1] - offsets[0]} bytes")
+    return Stored(TensorInfo(dtype, tuple(shape)), file, data + offsets[0])
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise KeyError("a name stands twice")
-    return content
+def _are_sizes(values: Any) -> TypeGuard[list[int]]:
+    return isinstance(values, list) and len(values) <= _DIMENSIONS and all(map(COUNT.fits, values))
 
 
 def _damaged(file: Path, what: str) -> ValueError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lata.checkpoints.headers import Stored
+from lata.checkpoints.json_files import open_regular
 from lata.tensors import ITEM_SIZE, Raw
 
 # Some systems refuse a read of 2 GiB or more.
@@ -57,5 +58,5 @@ class Reader:
     def _descriptor(self, file: Path) -> int:
         with self._opening:
             if file not in self._opened:
-                self._opened[file] = file.open("rb", buffering=0)
+                self._opened[file] = os.fdopen(open_regular(file), "rb", buffering=0)
             return self._opened[file].fileno()

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from blake3 import blake3
+
+from lata.checkpoints.json_files import read_bytes, read_json, read_text
 
 FAST = "tokenizer.json"
 #: What says the same where there is no `FAST`.
@@ -38,8 +39,8 @@ class Vocabulary:
         if FAST in self.files:
             return self._fast[0]
         if "vocab.txt" in self.files:
-            return dict(enumerate(self.files["vocab.txt"].read_text(encoding="utf-8").splitlines()))
-        tables = [_json(self.files[name]) for name in ("vocab.json", "added_tokens.json") if name in self.files]
+            return dict(enumerate(read_text(self.files["vocab.txt"]).splitlines()))
+        tables = [read_json(self.files[name]) for name in ("vocab.json", "added_tokens.json") if name in self.files]
         return {number: token for table in tables for token, number in table.items()}
 
     @cached_property
@@ -47,32 +48,30 @@ class Vocabulary:
         """What cuts text into tokens (``merges``, ``scores``, ``tokenizer.model``) → digest."""
         if FAST in self.files:
             return self._fast[1]
-        found = {name: _digest(file.read_bytes()) for name, file in self.files.items() if file.suffix == ".model"}
+        found = {name: _digest(read_bytes(file)) for name, file in self.files.items() if file.suffix == ".model"}
         if "merges.txt" in self.files:
-            lines = self.files["merges.txt"].read_text(encoding="utf-8").splitlines()
+            lines = read_text(self.files["merges.txt"]).splitlines()
             found["merges"] = _of_merges(line for line in lines if line and not line.startswith("#version"))
         return found
 
     @cached_property
     def _fast(self) -> tuple[dict[int, str], dict[str, str]]:
-        file = self.files[FAST]
-        content = _json(file)
-        try:
-            model = content["model"]
-            vocabulary, rules = model["vocab"], {}
-            if isinstance(vocabulary, list):
-                tokens = {number: token for number, (token, _) in enumerate(vocabulary)}
-                rules["scores"] = _digest(json.dumps([score for _, score in vocabulary]).encode())
-            else:
-                tokens = {number: token for token, number in vocabulary.items()}
-            if "merges" in model:
-                # Older files join the two parts of a merge by a space, newer ones list them.
-                rules["merges"] = _of_merges(
-                    pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]
-                )
-            return tokens | {entry["id"]: entry["content"] for entry in content.get("added_tokens", [])}, rules
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise ValueError(f"{file} is not a tokenizer's file; fetch it again") from None
+        content = read_json(self.files[FAST])
+        model = content.get("model") or {}
+        vocabulary, rules = model.get("vocab"), {}
+        if vocabulary is None:
+            raise ValueError(f"{self.files[FAST]} is not a tokenizer's file: it has no vocab; fetch it again")
+        if isinstance(vocabulary, list):
+            tokens = {number: token for number, (token, _) in enumerate(vocabulary)}
+            rules["scores"] = _digest(json.dumps([score for _, score in vocabulary]).encode())
+        else:
+            tokens = {number: token for token, number in vocabulary.items()}
+        if "merges" in model:
+            # Older files join the two parts of a merge by a space, newer ones list them.
+            rules["merges"] = _of_merges(
+                pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"] or []
+            )
+        return tokens | {entry["id"]: entry["content"] for entry in content.get("added_tokens") or []}, rules
 
 
 def vocabulary(files: Iterable[Path]) -> Vocabulary | None:
@@ -83,7 +82,7 @@ def vocabulary(files: Iterable[Path]) -> Vocabulary | None:
         return None
     digest = blake3()
     for name in wanted:
-        data = present[name].read_bytes()
+        data = read_bytes(present[name])
         digest.update(f"{name}\0{len(data)}\0".encode() + data)
     return Vocabulary({name: present[name] for name in wanted}, digest.hexdigest())
 
@@ -128,16 +127,6 @@ def _extra(a: Vocabulary, b: Vocabulary, names: tuple[str, str]) -> list[str]:
     examples = ", ".join(f"{a.tokens[number]!r} ({number})" for number in extra[:3])
     more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
     return [f"tokenizers: {names[0]} has {examples}{more}, which {names[1]} lacks"] if extra else []
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged ({error}); fetch it again") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} is not a tokenizer's file; fetch it again")
-    return content
 
 
 def _of_merges(merges: Iterable[str]) -> str:

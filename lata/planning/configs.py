@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lata.checkpoints.json_files import shown
+
 #: Config values that shapes or heads depend on; some families shorten them.
 SHAPES = (
     ("hidden_size", "n_embd"),
@@ -45,7 +47,7 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], names: tuple[str, st
     ours, theirs = _text(a), _text(b)
 
     def line(key: str, one: Any, other: Any) -> str:
-        return f"config.json: {key} is {one} in {names[0]}, {other} in {names[1]}"
+        return f"config.json: {key} is {shown(one)} in {names[0]}, {shown(other)} in {names[1]}"
 
     found: tuple[list[str], list[str]] = ([], [])
     for group, lines in zip((SHAPES, MEANINGS), found, strict=True):
