@@ -1,10 +1,11 @@
-"""Greedy generation for many prompts, without paying for rows that are done.
+"""Generation for many prompts, without paying for rows that are done.
 
 ``transformers``' ``generate`` keeps a finished row in the batch until the last one ends, copies the whole
 key-value cache at every step, and lm-eval's stop criterion decodes every row once for every stop string and
-step. Here a row ends as soon as its text holds a stop string or an end token, finished rows leave the batch,
-and the cache grows in place. The tokens are those of greedy search: the model's own forward is called with the
-same left padding, mask and positions.
+step. Here a row ends with a stop string (`eval.stops`) or an end token, finished rows leave the batch, and the
+cache grows in place. The tokens are those of greedy search: the model's own forward is called with the same left
+padding, mask and positions. Sampling, and models whose defaults ask for more than argmax, go to ``generate`` with
+the same rule for the end of a row.
 
 Shapes: B rows, P prompt tokens, V vocabulary.
 """
@@ -17,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.generation import StoppingCriteria, StoppingCriteriaList
+
+from eval.stops import StopStrings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -74,38 +78,6 @@ class InPlaceLayer(DynamicLayer):
         return states.new_empty((batch, heads, length + self.room, size))
 
 
-class StopText:
-    """Tells when a row's text holds a stop string, looking at new text only.
-
-    A row's text is kept as the tokens' pieces put together. That can differ from decoding the row as a whole
-    (a piece may lose a leading space or be half a character), so a hit counts only when the decoded row
-    holds the stop string too, and a miss costs steps, never a different answer.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str], rows: int) -> None:
-        self.tokenizer = tokenizer
-        # A stop string inside a longer one must not end the row before the longer one can begin earlier.
-        self.stops = [s for s in stops if s and not any(s in t and not t.startswith(s) for t in stops)]
-        self.reach = max((len(s) for s in self.stops), default=1) - 1
-        self.tails = [""] * rows
-
-    def hit(self, row: int, tokens: list[int], piece: str) -> bool:
-        """Whether row ``row`` is done, after ``tokens`` of which the last one reads ``piece``."""
-        text = self.tails[row] + piece
-        self.tails[row] = text[-self.reach :] if self.reach else ""
-        if not any(stop in text for stop in self.stops):
-            return False
-        decoded = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        return any(stop in decoded for stop in self.stops)
-
-
-def pieces(tokenizer: PreTrainedTokenizerBase, size: int) -> list[str]:
-    """The text of every token by itself; special tokens read as nothing."""
-    special = set(tokenizer.all_special_ids)
-    texts = tokenizer.batch_decode([[token] for token in range(size)])
-    return ["" if token in special else text for token, text in enumerate(texts)]
-
-
 def supports(model: PreTrainedModel) -> bool:
     """Whether ``greedy`` gives what ``model.generate`` would: a decoder with an ordinary key-value cache, and
     argmax alone, that is no penalties, biases or forced tokens in the model's defaults."""
@@ -132,34 +104,28 @@ def greedy(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
-    stops: Sequence[str],
+    stops: StopStrings,
     max_new: int,
-    token_text: Sequence[str],
 ) -> list[list[int]]:
     """The greedy continuation of every prompt.
 
     Args:
         model: a causal language model; ``supports`` must hold.
-        tokenizer: gives the pad token, and decodes to confirm a stop.
+        tokenizer: names the pad token, and the end token where the model names none.
         prompts: token ids; they are one batch, padded on the left to the longest.
         stops: strings that end a row. The tokens returned still contain them.
         max_new: most tokens a row gets.
-        token_text: what ``pieces`` returns for the tokenizer.
 
     Returns:
         New tokens for each prompt, up to and with its end token.
     """
     device = model.device
-    longest = max(len(prompt) for prompt in prompts)
-    pad = tokenizer.pad_token_id
-    ids_BP = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts], device=device)
-    lengths_B = torch.tensor([len(p) for p in prompts], device=device)
-    room_B = torch.arange(longest + max_new, device=device)
-    mask_B = (room_B >= longest - lengths_B[:, None]).long()
-    positions_BP = (mask_B[:, :longest].cumsum(-1) - 1).masked_fill(mask_B[:, :longest] == 0, 0)
+    ids_BP, mask_BP = _padded(model, tokenizer, prompts)
+    longest = ids_BP.shape[1]
+    mask_B = torch.cat([mask_BP, mask_BP.new_ones((len(prompts), max_new))], dim=1)
+    positions_BP = (mask_BP.cumsum(-1) - 1).clamp(min=0)
 
     ends = end_tokens(model, tokenizer)
-    stop = StopText(tokenizer, stops, len(prompts))
     new: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))
     alive = [True] * len(rows)
@@ -179,7 +145,7 @@ def greedy(
             if alive[slot]:
                 row = rows[slot]
                 new[row].append(token)
-                alive[slot] = token not in ends and not stop.hit(row, new[row], token_text[token])
+                alive[slot] = token not in ends and not stops.hit(new[row])
         living = sum(alive)
         if not living:
             break
@@ -191,6 +157,74 @@ def greedy(
             rows = [row for row, lives in zip(rows, alive, strict=True) if lives]
             alive = [True] * len(rows)
     return new
+
+
+@torch.inference_mode()
+def library(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    stops: StopStrings,
+    max_new: int,
+    options: dict[str, Any],
+) -> list[list[int]]:
+    """As `greedy`, by the model's own ``generate`` with ``options`` (``do_sample``, ``temperature`` and the like)."""
+    ids_BP, mask_BP = _padded(model, tokenizer, prompts)
+    longest = ids_BP.shape[1]
+    ends = end_tokens(model, tokenizer)
+    generated: Any = model.generate(
+        input_ids=ids_BP,
+        attention_mask=mask_BP,
+        max_length=longest + max_new,
+        stopping_criteria=StoppingCriteriaList([_RowEnds(stops, longest)]),
+        pad_token_id=pad_token(model, tokenizer, prompts),
+        eos_token_id=sorted(ends),
+        use_cache=True,
+        **options,
+    )
+    new = [row[longest:] for row in generated.tolist()]
+    lengths = [
+        next((size for size in range(1, len(row) + 1) if row[size - 1] in ends or stops.hit(row[:size])), len(row))
+        for row in new
+    ]
+    return [row[:length] for row, length in zip(new, lengths, strict=True)]
+
+
+class _RowEnds(StoppingCriteria):
+    """Which rows hold a stop string behind their prompts."""
+
+    def __init__(self, stops: StopStrings, start: int) -> None:
+        self.stops, self.start = stops, start
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
+        rows = input_ids[:, self.start :].tolist()
+        return torch.tensor([self.stops.hit(row) for row in rows], device=input_ids.device)
+
+
+def pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]]) -> int:
+    """What fills up short rows: the tokenizer's pad token, or a prompt's token where the model has no row for that.
+
+    No other position reads it. A ``[PAD]`` is often added to a tokenizer for training and not to the model.
+    """
+    pad = tokenizer.pad_token_id
+    has_row = pad is not None and 0 <= pad < embedding_rows(model)
+    return int(pad) if has_row else int(prompts[0][0])
+
+
+def embedding_rows(model: PreTrainedModel) -> int:
+    """How many tokens the model can read."""
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+def _padded(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and mask of a batch, both B × P, padded on the left."""
+    longest = max(map(len, prompts))
+    pad = pad_token(model, tokenizer, prompts)
+    ids = [[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
 
 
 def _cache(model: PreTrainedModel, room: int) -> DynamicCache:

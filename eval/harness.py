@@ -129,9 +129,7 @@ class Evaluator:
             for instance in task.instances:
                 text = "".join(part for part in instance.args if isinstance(part, str))
                 special = not rolling and not has_bos_prefix(text, getattr(tokenizer, "bos_token", None))
-                if (text, special) not in self.requests.encoded:
-                    self.requests.encoded[text, special] = tokenizer.encode(text, add_special_tokens=special)
-                own[instance.doc_id] = max(own.get(instance.doc_id, 0), len(self.requests.encoded[text, special]))
+                own[instance.doc_id] = max(own.get(instance.doc_id, 0), len(self.requests.encode(text, special)))
         return counts
 
     def _check_context(self, context: int) -> None:

@@ -3,7 +3,7 @@
 Three things differ from ``lm_eval.models.huggingface.HFLM``, none of which changes a score:
 
 - tokenised requests are kept in a ``Requests`` store that any number of models share;
-- greedy generation runs in ``eval.generate`` (sampling, and models that need more, go to the parent class);
+- generation runs in ``eval.generate``, where every row ends by itself;
 - log-likelihoods, rolling ones and those of choices, sort all rows by length before they make batches, take the
   target's logit minus the log-sum-exp in fp32 instead of a second array of log-probabilities, and hold the logits of
   some positions at a time only (`eval.logits`). In bf16 lm-eval rounds them to bf16 first.
@@ -25,7 +25,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import Collator, has_bos_prefix, postprocess_generated_text
 
 from eval.batching import Window, cut_window, longest_first, rolling_windows, scored_documents
-from eval.generate import greedy, supports
+from eval.generate import greedy, library, supports
 from eval.logits import TokenScorer
 from eval.requests import Asked, Requests, prompt_tokens
 from eval.vllm import Engine
@@ -92,13 +92,13 @@ class CausalLM(HFLM):
         left_truncate_len: int | None = None,
         **kwargs: Any,
     ) -> list[int]:
-        """As the parent's, remembered; None adds special tokens unless the string begins with BOS already."""
+        """As the parent's, remembered; None adds special tokens unless the string begins with BOS already.
+
+        What the tokenizer puts behind a text is left out (`eval.requests.Requests`).
+        """
         if add_special_tokens is None:
             add_special_tokens = not has_bos_prefix(string, self._prefix)
-        key = (string, add_special_tokens)
-        if key not in self.shared.encoded:
-            self.shared.encoded[key] = super().tok_encode(string, add_special_tokens)
-        tokens = self.shared.encoded[key]
+        tokens = self.shared.encode(string, add_special_tokens)
         return tokens[-left_truncate_len:] if left_truncate_len else tokens
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -107,9 +107,7 @@ class CausalLM(HFLM):
         Raises:
             ValueError: no room for a prompt beside ``max_gen_toks`` in the model's context.
         """
-        if any(req.args[1].get("do_sample") for req in requests) or not supports(self.model):
-            return super().generate_until(requests, disable_tqdm=disable_tqdm)
-        token_text = self.shared.pieces(self.model.config.get_text_config().vocab_size)
+        fast = supports(self.model)
         # The same order as the parent class: longest prompt first, one group for each set of arguments.
         order = Collator(
             [req.args for req in requests],
@@ -122,7 +120,9 @@ class CausalLM(HFLM):
             contexts, arguments = zip(*chunk, strict=True)
             asked = Asked.of(self, arguments[0])
             prompts = [prompt_tokens(self, context)[-asked.room :] for context in contexts]
-            for tokens in greedy(self.model, self.tokenizer, prompts, asked.stops, asked.max_new, token_text):
+            batch = (self.model, self.tokenizer, prompts, self.shared.stop_strings(asked.stops), asked.max_new)
+            greedily = fast and not asked.sampling["do_sample"]
+            for tokens in greedy(*batch) if greedily else library(*batch, asked.options()):
                 answers.append(postprocess_generated_text(self.tok_decode(tokens), asked.stops, None))
         return order.get_original(answers)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lm_eval.models.utils import handle_stop_sequences, has_bos_prefix, normalize_gen_kwargs
 
-from eval.generate import pieces
+from eval.stops import StopStrings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,17 +16,45 @@ if TYPE_CHECKING:
 
 @dataclass
 class Requests:
-    """What depends on the tokenizer only, and so serves all models that share it."""
+    """What depends on the tokenizer only, and so serves all models that share it.
+
+    Attributes:
+        tokenizer: of the models.
+        encoded: (text, whether special tokens are added) → its tokens.
+        appended: tokens that the tokenizer puts behind every text. They are left out: an answer to a prompt that has
+            ended answers nothing, and a choice behind one is scored for its end.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     encoded: dict[tuple[str, bool], list[int]] = field(default_factory=dict)
-    _pieces: list[str] = field(default_factory=list)
+    appended: list[int] = field(init=False)
+    _stops: dict[tuple[str, ...], StopStrings] = field(default_factory=dict)
 
-    def pieces(self, size: int) -> list[str]:
-        """The text of each token id below ``size``."""
-        if len(self._pieces) < size:
-            self._pieces = pieces(self.tokenizer, size)
-        return self._pieces
+    def __post_init__(self) -> None:
+        self.appended = appended_tokens(self.tokenizer)
+
+    def encode(self, text: str, special: bool) -> list[int]:
+        """A text's tokens, remembered; ``special`` adds those that the tokenizer puts before it."""
+        key = (text, special)
+        if key not in self.encoded:
+            tokens = self.tokenizer.encode(text, add_special_tokens=special)
+            end = len(tokens) - len(self.appended)
+            self.encoded[key] = tokens[:end] if special and tokens[end:] == self.appended else tokens
+        return self.encoded[key]
+
+    def stop_strings(self, stops: Sequence[str]) -> StopStrings:
+        """The stop strings of a request."""
+        return self._stops.setdefault(tuple(stops), StopStrings(self.tokenizer, stops))
+
+
+def appended_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special tokens that a tokenizer puts behind a text, mostly EOS where ``add_eos_token`` is on."""
+    for text in ("a", "1", "."):
+        plain, full = (tokenizer.encode(text, add_special_tokens=special) for special in (False, True))
+        for start in range(len(full) - len(plain) + 1):
+            if plain and full[start : start + len(plain)] == plain:
+                return list(full[start + len(plain) :])
+    return []
 
 
 def conversation(
@@ -109,3 +137,7 @@ class Asked:
                 "tokens. Lower it in the task's generation_kwargs."
             )
         return cls(stops, max_new, room, settings)
+
+    def options(self) -> dict[str, Any]:
+        """``sampling`` as transformers' ``generate`` takes it: greedy search knows no temperature of 0."""
+        return {key: value for key, value in self.sampling.items() if key != "temperature" or value}

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # What vLLM's ``SamplingParams`` takes besides length, stops and seed.
 _SAMPLING = {"temperature", "top_p", "top_k", "min_p"}
 
+# Stop strings that are special tokens end an answer, as in lm-eval's own vLLM model.
+_SPECIAL_TOKENS = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
+
 
 class EngineLM(TemplateLM):
     """An open engine, as lm-eval sees it."""
@@ -54,10 +57,7 @@ class EngineLM(TemplateLM):
         """Token ids, remembered; None adds what the tokenizer adds by itself where it is not there yet."""
         if add_special_tokens is None:
             return prompt_tokens(self, string)
-        key = (string, add_special_tokens)
-        if key not in self.shared.encoded:
-            self.shared.encoded[key] = self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
-        return self.shared.encoded[key]
+        return self.shared.encode(string, add_special_tokens)
 
     def tok_decode(self, tokens: int | list[int], skip_special_tokens: bool = True) -> str:
         """The text of tokens."""
@@ -76,7 +76,8 @@ class EngineLM(TemplateLM):
             if unknown := asked.sampling.keys() - _SAMPLING - {"do_sample"}:
                 raise ValueError(f"eval.backend=vllm has no generation_kwargs {', '.join(sorted(unknown))}")
             chosen = {key: value for key, value in asked.sampling.items() if key in _SAMPLING}
-            options.append({**chosen, "max_tokens": asked.max_new, "stop": asked.stops, "seed": self.seed + index})
+            chosen |= {"max_tokens": asked.max_new, "stop": asked.stops, "seed": self.seed + index}
+            options.append({**chosen, **_SPECIAL_TOKENS})
             prompts.append(prompt_tokens(self, context)[-asked.room :])
             stops.append(asked.stops)
         outputs = self.engine.run(prompts, options)

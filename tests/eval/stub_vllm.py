@@ -22,6 +22,8 @@ class SamplingParams:
     seed: int | None = None
     prompt_logprobs: int | None = None
     detokenize: bool = True
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = True
 
 
 class LLM:
@@ -89,7 +91,7 @@ class LLM:
             else:
                 token = int(logits.argmax())
             new.append(token)
-            text = self.tokenizer.decode(new, skip_special_tokens=True)
+            text = self.tokenizer.decode(new, skip_special_tokens=asked.skip_special_tokens)
             if token == self.tokenizer.eos_token_id or any(stop in text for stop in asked.stop):
                 break
         return types.SimpleNamespace(

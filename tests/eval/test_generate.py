@@ -15,6 +15,7 @@ from lm_eval.models.huggingface import HFLM
 from eval import generate
 from eval.model import CausalLM
 from eval.requests import Requests
+from eval.stops import StopStrings
 
 PROMPTS = [f"Question: {row['question']}\nAnswer:" for row in PROBLEMS] + ["\n", "Ona", PAGES[2]]
 
@@ -59,11 +60,12 @@ def test_answers_equal_stock_item_by_item(
 def test_rows_that_end_with_eos_equal_stock(tiny_model: Callable[..., Any], tokenizer: Any) -> None:
     model = tiny_model(3)
     ids = [tokenizer.encode(prompt) for prompt in PROMPTS]
-    free = generate.greedy(model, tokenizer, ids, [], 24, Requests(tokenizer).pieces(len(tokenizer)))
+    none = StopStrings(tokenizer, [])
+    free = generate.greedy(model, tokenizer, ids, none, 24)
     ends = {free[0][6], free[3][2], free[5][11]}  # tokens that some rows reach early, others late or never
     model.generation_config.eos_token_id = sorted({0, *ends})
     ours, stock = both(model, tokenizer, 32)
-    lengths = {len(row) for row in generate.greedy(model, tokenizer, ids, [], 24, ours.shared.pieces(400))}
+    lengths = {len(row) for row in generate.greedy(model, tokenizer, ids, none, 24)}
     assert len(lengths) > 3, "rows must end at different steps for this test to prove anything"
     requests = generation(PROMPTS, until=[], do_sample=False, max_gen_toks=24)
     assert ours.generate_until(requests) == stock.generate_until(requests, disable_tqdm=True)
@@ -92,7 +94,7 @@ def test_different_arguments_in_one_call_keep_their_order(tiny_model: Callable[.
 @pytest.mark.parametrize(
     "setting", [{"repetition_penalty": 1.7}, {"no_repeat_ngram_size": 2}, {"suppress_tokens": list(range(2, 200))}]
 )
-def test_a_model_with_generation_defaults_goes_to_the_parent_class(
+def test_a_model_with_generation_defaults_answers_as_stock(
     tiny_model: Callable[..., Any], tokenizer: Any, setting: dict[str, Any]
 ) -> None:
     model = tiny_model(0)
@@ -110,7 +112,7 @@ def test_a_model_with_generation_defaults_goes_to_the_parent_class(
     assert answers != plain
 
 
-def test_sampling_goes_to_the_parent_class(tiny_model: Callable[..., Any], tokenizer: Any) -> None:
+def test_sampled_answers_equal_stock(tiny_model: Callable[..., Any], tokenizer: Any) -> None:
     ours, stock = both(tiny_model(0), tokenizer, 8)
     requests = generation(PROMPTS, until=[], do_sample=True, temperature=0.7, max_gen_toks=8)
     torch.manual_seed(1)
@@ -177,20 +179,6 @@ def test_a_tokenizer_that_adds_bos_does_not_score_it(tiny_model: Callable[..., A
     # A prompt keeps what the tokenizer adds, as in stock.
     requests = generation(PROMPTS, until=[], do_sample=False, max_gen_toks=10)
     assert ours.generate_until(requests) == trapped.generate_until(requests, disable_tqdm=True)
-
-
-def test_a_stop_string_inside_a_longer_one_does_not_end_the_row_early(tokenizer: Any) -> None:
-    stop = generate.StopText(tokenizer, ["b", "abc", "bd", ""], 1)
-    assert stop.stops == ["abc", "bd"]
-
-
-def test_a_stop_string_is_found_across_tokens_and_only_once_complete(tokenizer: Any) -> None:
-    stop = generate.StopText(tokenizer, ["Question:"], 1)
-    tokens: list[int] = []
-    texts = ["x Qu", "est", "ion", ":"]
-    for text in texts:
-        tokens += tokenizer.encode(text)
-        assert stop.hit(0, tokens, text) == (text == ":")
 
 
 def test_one_token_store_serves_many_models_with_the_same_answers(

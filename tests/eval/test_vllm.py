@@ -74,7 +74,7 @@ def test_both_backends_score_the_same_windows(both: Any, context: int) -> None:
     assert ours.loglikelihood_rolling(pages) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("until", [[], ["o", "Ona", "th"], [" "]])
+@pytest.mark.parametrize("until", [[], ["o", "Ona", "th"], [" "], ["<|pad|>"]])
 def test_both_backends_give_the_same_answers(both: Any, until: list[str]) -> None:
     hugging_face, ours, _ = both()
     asked = requests("generate_until", PROMPTS, until=until, do_sample=False, temperature=0.0, max_gen_toks=12)
@@ -203,4 +203,5 @@ def test_the_installed_vllm_has_the_interface_of_the_stub(monkeypatch: pytest.Mo
     real: Any = importlib.import_module("vllm")
     assert {"collective_rpc", "reset_prefix_cache", "generate"} <= set(dir(real.LLM))
     asked = {"max_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "seed", "prompt_logprobs", "detokenize"}
+    asked |= {"skip_special_tokens", "spaces_between_special_tokens"}
     assert asked <= set(inspect.signature(real.SamplingParams).parameters)

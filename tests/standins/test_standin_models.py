@@ -14,7 +14,8 @@ from standin_documents import write
 from standin_models import HIDDEN, StandInFamily
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eval.generate import greedy, pieces, supports
+from eval.generate import greedy, supports
+from eval.stops import StopStrings
 from lata.checkpoints import open_checkpoint
 
 GEMMA, TIED = "google/gemma-2-2b", "meta-llama/Llama-3.2-3B"
@@ -100,5 +101,5 @@ def test_greedy_answers_are_those_of_transformers_past_the_sliding_window(family
     assert supports(model)
     expected = model.generate(**batch, max_new_tokens=12, do_sample=False)[:, batch.input_ids.shape[1] :]
     prompts = [tokenizer(prompt).input_ids for prompt in PROMPTS]
-    found = greedy(model, tokenizer, prompts, [], 12, pieces(tokenizer, len(tokenizer)))
+    found = greedy(model, tokenizer, prompts, StopStrings(tokenizer, []), 12)
     assert found == expected.tolist()
