@@ -172,7 +172,8 @@ def library(
     ids_BP, mask_BP = _padded(model, tokenizer, prompts)
     longest = ids_BP.shape[1]
     ends = end_tokens(model, tokenizer)
-    generated: Any = model.generate(
+    own: Any = model
+    generated = own.generate(
         input_ids=ids_BP,
         attention_mask=mask_BP,
         max_length=longest + max_new,
@@ -213,7 +214,8 @@ def pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt
 
 def embedding_rows(model: PreTrainedModel) -> int:
     """How many tokens the model can read."""
-    return int(model.get_input_embeddings().weight.shape[0])
+    table: Any = model.get_input_embeddings()
+    return int(table.weight.shape[0])
 
 
 def _padded(

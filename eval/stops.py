@@ -42,7 +42,7 @@ class StopStrings:
         # The first token of an answer may read otherwise than it does behind another.
         if len(tokens) > 1 and not self._completing[last]:
             return False
-        return any(stop in str(self.tokenizer.decode(tokens[-reach:])) for stop, reach in self.reach.items())
+        return any(stop in str(self.tokenizer.decode(list(tokens[-reach:]))) for stop, reach in self.reach.items())
 
     def _can_complete(self, token: int) -> bool:
         """Whether a stop string can end in what ``token`` adds to a text; True where that cannot be known."""
