@@ -1,7 +1,7 @@
 """Runs model-written programs so that they can harm nothing: in another process, isolated, under limits.
 
 Each batch gets one short-lived Python process without site packages, with an empty environment and an empty
-working folder. It isolates itself once and forks one child a program (``supervisor.py``). The best of these
+working folder. It isolates itself once and forks two children a program (``supervisor.py``). The best of these
 levels that works is taken; ``README.md`` has a table of what each contains, and a test holds it to that:
 
 - ``bubblewrap`` (Linux with ``bwrap``): own network, process, IPC, mount and user namespaces, a read-only file
@@ -15,12 +15,12 @@ levels that works is taken; ``README.md`` has a table of what each contains, and
 - ``limits``: resource limits alone, only when asked for. Sockets, files and signals are not contained.
 
 Processor time, wall time, memory, file size, open files and the length of a report are limited at every level.
-What no level prevents is a program that forges its own success: as in HumanEval's reference, it shares a process
-with its test.
+A program's test runs in another process, which takes plain values from the program and nothing else (``roles.py``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -31,7 +31,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LEVELS = {
     "bubblewrap": "bwrap: own namespaces, a read-only file system, a private /tmp, filtered system calls",
@@ -52,11 +52,35 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 #: A machine that is slow for the moment must not look like one without a sandbox.
 _PROBE_S = 60.0
 
+#: Imported before the first fork when a program of the batch mentions them, so that each child need not.
+COMMON_MODULES = (
+    *("typing", "math", "re", "collections", "itertools", "functools", "string", "hashlib", "heapq", "bisect"),
+    *("copy", "operator", "random", "datetime", "statistics", "fractions", "decimal", "json"),
+)
+
 _PROFILE = (
     "(version 1)(allow default)(deny network*)(deny file-write*)"
     '(allow file-write* (literal "/dev/null"))(deny signal (target others))'
 )
 _BOOT = "import sys; sys.path[0] = sys.argv[1]; import supervisor; supervisor.main()"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program and how it is tested.
+
+    Attributes:
+        code: Python source, as the model completed it.
+        prompt: Python source that the test may use: what the data set gives of the program.
+        test: Python source that calls ``entry_point``, and raises if the program is wrong. Empty: to run to its end
+            is enough, and the program's own process says that it did.
+        entry_point: the name of the function under test.
+    """
+
+    code: str
+    prompt: str = ""
+    test: str = ""
+    entry_point: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +130,7 @@ def describe(allow_weaker: bool = False) -> str:
 
 
 def run_programs(
-    programs: Sequence[str],
+    programs: Sequence[str | Program],
     *,
     timeout_s: float = TIMEOUT_S,
     wall_s: float | None = None,
@@ -118,7 +142,7 @@ def run_programs(
     """Run every program by itself and say how each ended, in the order given.
 
     Args:
-        programs: Python sources; one passes if it runs to its end without an exception.
+        programs: one passes if it and its test run to their ends without an exception. A text has no test.
         timeout_s: processor seconds of one program, rounded up to whole ones.
         wall_s: seconds of one program on the clock; by default twice ``timeout_s``, so that a busy machine does
             not fail programs.
@@ -134,33 +158,33 @@ def run_programs(
     if not programs:
         return []
     job = {
-        "programs": list(programs),
         "timeout_s": timeout_s,
         "wall_s": 2 * timeout_s if wall_s is None else wall_s,
         "memory_bytes": memory_bytes,
         "workers": workers or os.cpu_count() or 1,
     }
     name = force_level or level(allow_weaker)
-    outcomes = _batch(name, job)
+    complete = [program if isinstance(program, Program) else Program(program) for program in programs]
+    outcomes = _batch(name, job, complete)
     # A supervisor that was killed takes its batch along: by a program (at the weakest level), or for memory.
     for index in sorted(set(range(len(programs))) - set(outcomes)):
-        alone = _batch(name, {**job, "programs": [programs[index]]})
+        alone = _batch(name, job, [complete[index]])
         outcomes[index] = alone.get(0, Outcome("crashed", "its supervisor was killed"))
     return [outcomes[index] for index in range(len(programs))]
 
 
-def _batch(name: str, job: dict[str, Any]) -> dict[int, Outcome]:
+def _batch(name: str, job: dict[str, Any], programs: Sequence[Program]) -> dict[int, Outcome]:
     """One supervisor's outcomes by position; some are missing only if it was killed by a signal."""
-    process = _supervise(name, job)
+    process = _supervise(name, job, programs)
     outcomes: dict[int, Outcome] = {}
-    for line in process.stdout.decode().splitlines():
-        index, status, reason = json.loads(line)
-        if status == "refused":
-            raise RuntimeError(f"the sandbox ({name}) could not confine a program: {reason}")
-        outcomes[index] = Outcome(status, reason)
+    for line in process.stdout.splitlines():
+        # At the weakest level a program of root's can write here too: what is no outcome is passed over.
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            index, status, reason = json.loads(line)
+            outcomes[index] = Outcome(status, reason)
     # bwrap reports a signal as a shell does, by a code above 128.
     failed = 0 < process.returncode <= (128 if name == "bubblewrap" else 255)
-    if failed or (process.returncode == 0 and len(outcomes) < len(job["programs"])):
+    if failed or (process.returncode == 0 and len(outcomes) < len(programs)):
         detail = (process.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise RuntimeError(f"the sandbox ({name}) ended with code {process.returncode}: {detail}")
     return outcomes
@@ -180,8 +204,8 @@ def _strongest() -> str | None:
     return None
 
 
-def _supervise(name: str, job: dict[str, Any]) -> subprocess.CompletedProcess[bytes]:
-    """Run the supervisor on ``job`` in an empty folder of its own."""
+def _supervise(name: str, job: dict[str, Any], programs: Sequence[Program]) -> subprocess.CompletedProcess[bytes]:
+    """Run the supervisor on ``programs`` in an empty folder of its own."""
     here = str(Path(__file__).resolve().parent)
     prefix: list[str] = []
     python, modules = sys.executable, here
@@ -194,17 +218,34 @@ def _supervise(name: str, job: dict[str, Any]) -> subprocess.CompletedProcess[by
         if sys.platform != "darwin" or tool is None:
             raise OSError("sandbox-exec is macOS only")
         prefix = [tool, "-p", _PROFILE]
-    patience = 60 + len(job["programs"]) * (job["wall_s"] + 1)
-    with tempfile.TemporaryDirectory(prefix="sandbox-") as root:
+    patience = 60 + len(programs) * (job["wall_s"] + 1)
+    text = "\n".join(f"{program.code}\n{program.test}" for program in programs)
+    mentioned = [module for module in COMMON_MODULES if f"import {module}" in text or f"from {module} " in text]
+    with (
+        tempfile.TemporaryDirectory(prefix="sandbox-") as root,
+        tempfile.TemporaryFile() as codes,
+        tempfile.TemporaryFile() as tests,
+    ):
+        job = {**job, "level": name, "root": root, "caller": os.getpid(), "modules": mentioned}
+        job["programs"] = codes.fileno(), [_write(codes, p, "code", "entry_point") for p in programs]
+        job["tests"] = tests.fileno(), [_write(tests, p, "prompt", "test", "entry_point") for p in programs]
         try:
             return subprocess.run(
                 [*prefix, python, "-s", "-S", "-B", "-c", _BOOT, modules],
-                input=json.dumps({**job, "level": name, "root": root, "caller": os.getpid()}).encode(),
+                input=json.dumps(job).encode(),
                 env=ENVIRONMENT,
                 cwd=root,
+                pass_fds=(codes.fileno(), tests.fileno()),
                 capture_output=True,
                 timeout=patience,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(f"the sandbox ({name}) did not end within {patience:.0f} seconds") from error
+
+
+def _write(file: IO[bytes], program: Program, *fields: str) -> tuple[int, int]:
+    """Put ``fields`` of ``program`` at the file's end; returns where, in bytes, and how many they are."""
+    place = file.tell(), file.write(json.dumps({field: getattr(program, field) for field in fields}).encode())
+    file.flush()
+    return place

@@ -19,7 +19,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 NOBODY = 65534
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,6 +33,11 @@ def _call(name: str, *arguments: object) -> None:
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends, however that happens."""
     _call("prctl", *(ctypes.c_ulong(part) for part in (PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)))
+
+
+def keep_to_oneself() -> None:
+    """Keep this process's memory and open files, and its children's, from other processes of the same user."""
+    _call("prctl", *(ctypes.c_ulong(part) for part in (PR_SET_DUMPABLE, 0, 0, 0, 0)))
 
 
 def enter(root: str, folders: list[str]) -> None:

@@ -1,9 +1,12 @@
-"""Runs generated programs, each in a forked child under limits. The sandbox's own process executes this file.
+"""Runs generated programs and their tests, each in a forked process of its own under limits.
 
-It reads one JSON object from standard input: ``level``, ``root`` (an empty folder), ``caller`` (a process id),
-``timeout_s``, ``wall_s``, ``memory_bytes``, ``workers``, ``programs``. It isolates itself once, then writes one JSON
-line a program: ``[index, status, reason]``. It refuses to run anything at a weaker level than asked for. Standard
-library only; nothing of the caller's environment, packages or open files is here.
+The sandbox's own process executes this file. It reads one JSON object from standard input: ``level``, ``root`` (an
+empty folder), ``caller`` (a process id), ``timeout_s``, ``wall_s``, ``memory_bytes``, ``workers``, ``modules`` to
+import once, and ``programs`` and ``tests``: a file descriptor each, with an offset and a size for every program. It
+isolates itself once, then writes one JSON line a program: ``[index, status, reason]``. It refuses to run anything at
+a weaker level than asked for. It never reads a program or a test itself, so that no program has in its memory, which
+is a copy of this process's, what its test expects. Standard library only; nothing of the caller's environment,
+packages or other open files is here.
 """
 
 from __future__ import annotations
@@ -17,13 +20,12 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-#: Imported before the first fork when a program of the batch mentions them, so that each child need not.
-COMMON_MODULES = (
-    *("typing", "math", "re", "collections", "itertools", "functools", "string", "hashlib", "heapq", "bisect"),
-    *("copy", "operator", "random", "datetime", "statistics", "fractions", "decimal", "json"),
-)
+from roles import check, serve
+
 REPORT_BYTES = 2000
 OPEN_FILES = 32
 
@@ -35,14 +37,14 @@ def limit(kind: int, value: int, margin: int = 0) -> None:
     resource.setrlimit(kind, (min(value, top), top))
 
 
-def confine(job: dict[str, Any], report: int) -> None:
-    """Everything that stands between the program about to run and the machine."""
+def confine(job: dict[str, Any], keep: tuple[int, ...]) -> None:
+    """Everything that stands between what is about to run and the machine. Only the files ``keep`` stay open."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR) if job["null"] < 0 else job["null"]
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    os.closerange(3, report)
-    os.closerange(report + 1, 1024)
+    for below, above in zip((2, *sorted(keep)), (*sorted(keep), 4096), strict=True):
+        os.closerange(below + 1, above)
     os.environ.clear()
     limit(resource.RLIMIT_CPU, int(job["timeout_s"] + 0.999), margin=1)  # SIGXCPU, then SIGKILL a second later
     limit(resource.RLIMIT_AS, job["memory_bytes"])
@@ -61,88 +63,108 @@ def confine(job: dict[str, Any], report: int) -> None:
         job["filter"].install()
 
 
-def execute(program: str) -> tuple[str, str]:
-    """Run one program as HumanEval's reference does: ``exec`` in an empty namespace; an exception fails it."""
-    try:
-        exec(compile(program, "<program>", "exec"), {})
-    except BaseException as error:  # the program may raise anything, SystemExit included
-        return "failed", f"{type(error).__name__}: {error}"[:200]
-    return "passed", ""
+def read(file: int, offset: int, size: int) -> Any:
+    """The JSON value at that place of an open file."""
+    data = b""
+    while len(data) < size:
+        data += os.pread(file, size - len(data), offset + len(data))
+    return json.loads(data)
 
 
-def child(job: dict[str, Any], program: str, report: int) -> None:
-    """Body of a forked child; never returns."""
-    try:
-        confine(job, report)
-    except BaseException as error:
-        os.write(report, json.dumps(["refused", f"{type(error).__name__}: {error}"[:200]]).encode())
-        os._exit(1)
-    try:
-        outcome = json.dumps(execute(program)).encode()[:REPORT_BYTES]
-    except BaseException:
-        outcome = b'["failed", "the program broke the interpreter"]'
-    os.write(report, outcome)
-    os._exit(0)
+def start(job: dict[str, Any], body: Callable[..., None], text: tuple[int, int, int], keep: tuple[int, ...]) -> int:
+    """Fork a process that is confined and runs ``body(refusal, text, *keep)``; the files ``keep`` are its alone.
+
+    ``refusal`` is empty, or says why it could not be confined; ``body`` then runs nothing.
+    """
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            refusal, content = "", read(*text)
+            try:
+                confine(job, keep)
+            except BaseException as error:
+                refusal = f"{type(error).__name__}: {error}"[:200]
+            body(refusal, content, *keep)
+        os._exit(0)
+    for descriptor in keep:
+        os.close(descriptor)
+    return pid
 
 
-def ended(status: int, message: bytes, killed: bool) -> tuple[str, str]:
-    """What became of a child, from its exit status and what it reported."""
-    if killed:
-        return "timeout", "wall-clock limit"
+@dataclass(frozen=True)
+class Item:
+    """A program that runs, and its test."""
+
+    index: int
+    program: int  # process ids
+    test: int
+    deadline: float
+
+    @classmethod
+    def begin(cls, job: dict[str, Any], index: int) -> tuple[int, Item]:
+        """Start both; returns the end of a pipe from which the test's verdict can be read, too."""
+        (calls, call), (answers, answer), (report, verdict) = os.pipe(), os.pipe(), os.pipe()
+        program = start(job, serve, (job["programs"][0], *job["programs"][1][index]), (calls, answer))
+        test = start(job, check, (job["tests"][0], *job["tests"][1][index]), (answers, call, verdict))
+        return report, cls(index, program, test, time.monotonic() + job["wall_s"])
+
+    def outcome(self, message: bytes | None) -> tuple[str, str]:
+        """Stop both, and say what became of the program. No message: its time was over before there was one."""
+        program, test = stop(self.program), stop(self.test)
+        if message is None:
+            return "timeout", "wall-clock limit"
+        if not message:
+            return ended(test)
+        status, reason = json.loads(message)
+        return ended(program) if status == "gone" else (status, reason)
+
+
+def ended(status: int) -> tuple[str, str]:
+    """What an exit status says of a process that ended too early."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number == signal.SIGXCPU:
             return "timeout", "processor-time limit"
         return "crashed", signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-    try:
-        outcome, reason = json.loads(message)
-        return str(outcome), str(reason)
-    except ValueError:
-        return "failed", f"ended by itself with exit code {os.WEXITSTATUS(status)}"
+    return "failed", f"ended by itself with exit code {os.WEXITSTATUS(status)}"
 
 
-def run(job: dict[str, Any]) -> None:
-    """Run the job's programs, ``workers`` at a time, and print an outcome for each as it ends."""
-    job["supervisor"] = os.getpid()
-    waiting = list(enumerate(job["programs"]))[::-1]
-    running: dict[int, tuple[int, int, float]] = {}  # pipe → program's index, process, deadline
-    messages: dict[int, bytes] = {}
-    while waiting or running:
-        while waiting and len(running) < job["workers"]:
-            index, program = waiting.pop()
-            report, write_end = os.pipe()
-            pid = os.fork()
-            if pid == 0:
-                child(job, program, write_end)
-            os.close(write_end)
-            running[report] = (index, pid, time.monotonic() + job["wall_s"])
-            messages[report] = b""
-        patience = max(0.0, min(deadline for _, _, deadline in running.values()) - time.monotonic())
-        ready = select.select(list(running), [], [], patience)[0]
-        now = time.monotonic()
-        for report, (index, pid, deadline) in list(running.items()):
-            killed = now >= deadline
-            if report in ready and not killed:
-                chunk = os.read(report, REPORT_BYTES)
-                messages[report] += chunk
-                if chunk and len(messages[report]) <= REPORT_BYTES:
-                    continue
-            elif not killed:
-                continue
-            stop(pid)
-            _, status = os.waitpid(pid, 0)
-            os.close(report)
-            del running[report]
-            outcome = ended(status, messages.pop(report), killed)
-            print(json.dumps([index, *outcome]), flush=True)  # a supervisor that is killed loses nothing
-
-
-def stop(pid: int) -> None:
-    """Kill a child that has not ended, and its process group."""
+def stop(pid: int) -> int:
+    """Kill a process that has not ended, and its process group; returns its exit status."""
     if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
+
+
+def run(job: dict[str, Any]) -> None:
+    """Run the job's programs, ``workers`` at a time, and print an outcome for each as it ends.
+
+    Raises:
+        SystemExit: a process could not be confined.
+    """
+    job["supervisor"] = os.getpid()
+    waiting = list(range(len(job["programs"][1])))[::-1]
+    running: dict[int, Item] = {}  # by the pipe of its verdict
+    while waiting or running:
+        while waiting and len(running) < job["workers"]:
+            report, item = Item.begin(job, waiting.pop())
+            running[report] = item
+        patience = max(0.0, min(item.deadline for item in running.values()) - time.monotonic())
+        ready = select.select(list(running), [], [], patience)[0]
+        now = time.monotonic()
+        for report, item in list(running.items()):
+            if report not in ready and now < item.deadline:
+                continue
+            status, reason = item.outcome(os.read(report, REPORT_BYTES) if report in ready else None)
+            os.close(report)
+            del running[report]
+            if status == "refused":
+                for other in running.values():
+                    other.outcome(None)
+                sys.exit(f"could not confine a program: {reason}")
+            print(json.dumps([item.index, status, reason]), flush=True)  # who is killed next loses nothing
 
 
 def isolate(job: dict[str, Any]) -> None:
@@ -152,7 +174,7 @@ def isolate(job: dict[str, Any]) -> None:
         OSError: the kernel does not permit it.
     """
     from landlock import read_only
-    from namespaces import die_with_parent, drop_privileges, enter, python_folders
+    from namespaces import die_with_parent, drop_privileges, enter, keep_to_oneself, python_folders
     from seccomp import Filter
 
     job.update(die_with_parent=die_with_parent, drop_privileges=drop_privileges)
@@ -166,17 +188,19 @@ def isolate(job: dict[str, Any]) -> None:
         enter(job["root"], folders)
     elif job["level"] == "landlock":
         read_only(folders)
+    keep_to_oneself()
 
 
 def main() -> None:
     """Read the job, isolate, run. An isolation that fails ends the process with its reason on stderr."""
     job = json.loads(sys.stdin.buffer.read())
-    text = "\n".join(job["programs"])
-    for module in COMMON_MODULES:
-        if f"import {module}" in text or f"from {module} " in text:
-            importlib.import_module(module)
+    for module in job["modules"]:
+        importlib.import_module(module)
     job.update(here=sys.path[0], null=os.open(os.devnull, os.O_RDWR), filter=None, die_with_parent=None)
     if sys.platform == "linux":
         isolate(job)
     sys.path.remove(job["here"])  # our own folder, which the programs need not see
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(job["here"]):
+            del sys.modules[name]
     run(job)

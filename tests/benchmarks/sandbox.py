@@ -19,48 +19,45 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from eval.sandbox import LEVELS, run_programs
+from eval.sandbox import LEVELS, Program, run_programs
 
-GENERATED = """
-def f(x: int) -> int:
-    return x * x
-
-
-def check(f):
-    for i in range(100):
-        assert f(i) == i**2
-
-
-check(f)
-"""
+GENERATED = {
+    "prompt": 'def f(x: int) -> int:\n    """The square."""\n',
+    "canonical_solution": "    return x * x\n",
+    "test": "def check(f):\n    for i in range(100):\n        assert f(i) == i**2\n",
+    "entry_point": "f",
+}
 #: Time that no canonical solution needs on any machine.
 PLENTY_S = 60.0
 
 
-def canonical_programs() -> list[str]:
+def canonical_programs() -> list[Program]:
     """HumanEval's solutions with their tests, or 164 times a generated program."""
     folder = os.environ.get("LATA_BENCH_DATA")
     if not folder:
-        return [GENERATED] * 164
+        return [program(GENERATED)] * 164
     with gzip.open(Path(folder, "HumanEval.jsonl.gz"), "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    return [
-        f"{row['prompt']}{row['canonical_solution']}\n{row['test']}\ncheck({row['entry_point']})\n" for row in rows
-    ]
+        return [program(json.loads(line)) for line in lines]
 
 
-def fresh_interpreters(programs: Sequence[str], workers: int) -> None:
+def program(row: dict[str, str]) -> Program:
+    """A problem with its canonical solution."""
+    test = f"{row['test']}\ncheck({row['entry_point']})\n"
+    return Program(row["prompt"] + row["canonical_solution"], row["prompt"], test, row["entry_point"])
+
+
+def fresh_interpreters(programs: Sequence[Program], workers: int) -> None:
     """The peer: one ``python -c`` for each program, ``workers`` at a time.
 
     Raises:
         subprocess.CalledProcessError: a program did not pass.
     """
     with ThreadPoolExecutor(workers) as pool:
-        run = [[sys.executable, "-I", "-S", "-c", program] for program in programs]
+        run = [[sys.executable, "-I", "-S", "-c", f"{one.code}\n{one.test}"] for one in programs]
         list(pool.map(lambda one: subprocess.run(one, check=True, stdout=subprocess.DEVNULL), run))
 
 
-def contained(programs: Sequence[str], workers: int, level: str) -> None:
+def contained(programs: Sequence[Program], workers: int, level: str) -> None:
     """Ours: all programs in one batch at ``level``; every one has to pass."""
     outcomes = run_programs(programs, workers=workers, force_level=level, timeout_s=PLENTY_S)
     assert all(outcome.passed for outcome in outcomes), [o for o in outcomes if not o.passed][:3]

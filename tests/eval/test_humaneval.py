@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from eval.sandbox import Outcome, run_programs
+from eval.sandbox import Outcome, Program, run_programs
 from eval.settings import TASK_FOLDER, EvalSettings
 
 
-def full_program(problem: dict[str, str], solution: str) -> str:
-    return f"{problem['prompt']}{solution}\n{problem['test']}\ncheck({problem['entry_point']})"
+def full_program(problem: dict[str, str], solution: str) -> Program:
+    test = f"{problem['test']}\ncheck({problem['entry_point']})"
+    return Program(problem["prompt"] + solution, problem["prompt"], test, problem["entry_point"])
 
 
 #: Wraps the solution so that every answer is off: numbers by one, truth inverted, containers without an end.

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sandbox_levels import PLENTY_S
 
-from eval.sandbox import run_programs
+from eval.sandbox import Program, run_programs
 
 
 @pytest.mark.slow
@@ -18,11 +18,19 @@ def test_a_batch_is_clearly_faster_than_a_fresh_interpreter_for_each_program(
     human_eval: list[dict[str, str]],
 ) -> None:
     """A ratio, for a busy machine slows both; three to five on two cores (``python -m tests.benchmarks.sandbox``)."""
-    programs = [f"{row['prompt']}{row['canonical_solution']}\n{row['test']}" for row in human_eval]
-    programs = [f"{text}\ncheck({row['entry_point']})" for text, row in zip(programs, human_eval, strict=True)]
+    programs = [
+        Program(
+            row["prompt"] + row["canonical_solution"],
+            row["prompt"],
+            f"{row['test']}\ncheck({row['entry_point']})",
+            row["entry_point"],
+        )
+        for row in human_eval
+    ]
 
-    def fresh(program: str) -> None:
-        subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, stdout=subprocess.DEVNULL)
+    def fresh(program: Program) -> None:
+        text = f"{program.code}\n{program.test}"
+        subprocess.run([sys.executable, "-I", "-S", "-c", text], check=True, stdout=subprocess.DEVNULL)
 
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(3):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval.sandbox import Outcome, run_programs
+from eval.sandbox import Outcome, Program, run_programs
 from eval.stock import StockTask
 
 TEMPERATURE = 0.8
@@ -82,9 +82,9 @@ class HumanEval(StockTask):
         metadata = self.config.metadata or {}
         for name in instances[0].filtered_resps:
             programs = [
-                f"{program}\n{self.doc_to_target(instance.doc)}"
-                for instance in instances
-                for program in instance.filtered_resps[name]
+                Program(code, doc["prompt"], self.doc_to_target(doc), doc["entry_point"])
+                for doc, codes in ((instance.doc, instance.filtered_resps[name]) for instance in instances)
+                for code in codes
             ]
             outcomes = iter(run_programs(programs, allow_weaker=bool(metadata.get("allow_weaker_sandbox", False))))
             for instance in instances:
