@@ -8,7 +8,6 @@ reads, with every method resolved and every name checked. Nothing heavy is impor
 from __future__ import annotations
 
 import difflib
-import math
 from dataclasses import MISSING as DATACLASS_MISSING
 from dataclasses import dataclass, field, fields, make_dataclass
 from enum import Enum
@@ -32,6 +31,7 @@ from experiments.family_config import (
 from experiments.jobs import Job, Lam, negated
 from experiments.method_choices import CONF, MethodChoice, label_of, resolve_methods
 from lata.methods import methods as lata_methods
+from lata.methods.rules import lam_problem
 
 Schema = TypeVar("Schema")
 
@@ -270,8 +270,8 @@ def study_plan(config: Config, complete: bool = True) -> StudyPlan:
         ValueError: something that no run could do: an unknown method or expert, no merges, λ that is not finite …
     """
     family = config.family
-    if not math.isfinite(config.lam):
-        raise ValueError(f"lam={config.lam} must be a finite number")
+    if problem := lam_problem(config.lam):
+        raise ValueError(f"lam={config.lam} {problem}")
     _keep_mode(config)
     check_family(family)
     merges = {label: experts_of(label, family) for label in config.merges}

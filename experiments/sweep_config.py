@@ -16,6 +16,7 @@ from experiments.config import FREE, Config, Mode, StudyPlan, checked_object, st
 from experiments.family_config import refuse_twice
 from experiments.jobs import Lam
 from lata.methods import suggest
+from lata.methods.rules import lam_problem
 
 #: What is swept where nothing is said.
 LAMBDAS = {"start": 0.2, "stop": 1.6, "step": 0.2}
@@ -216,10 +217,10 @@ class _Axis:
 def _numbers(key: str, said: Any) -> tuple[float, ...]:
     """A list of numbers, or ``{start, stop, step}`` with both ends, as numbers."""
     if isinstance(said, Mapping):
-        if missing := [name for name in ("start", "stop", "step") if not _finite(said.get(name))]:
-            raise ValueError(
-                f"{key}: {missing[0]} must be a number; write '{key}={{start: 0.2, stop: 1.2, step: 0.2}}'"
-            )
+        for name in ("start", "stop", "step"):
+            if problem := lam_problem(said.get(name)):
+                example = f"write '{key}={{start: 0.2, stop: 1.2, step: 0.2}}'"
+                raise ValueError(f"{key}: {name} {problem}; {example}")
         start, stop, step = (float(said[name]) for name in ("start", "stop", "step"))
         if step <= 0 or stop < start:
             raise ValueError(f"{key}: step must be over 0 and stop at least start")
@@ -230,8 +231,8 @@ def _numbers(key: str, said: Any) -> tuple[float, ...]:
     else:
         raise ValueError(f"{key}={said!r} is neither a list, such as '{key}=[0.5,1.0]', nor {{start, stop, step}}")
     for value in values:
-        if not _finite(value):
-            raise ValueError(f"{key}: {value!r} is not a finite number")
+        if problem := lam_problem(value):
+            raise ValueError(f"{key}: {value!r} {problem}")
     if not values:
         raise ValueError(f"{key} is empty; give at least one number, such as '{key}=[1.0]'")
     if len(values) > MOST_POINTS:
@@ -239,7 +240,3 @@ def _numbers(key: str, said: Any) -> tuple[float, ...]:
     if len(set(map(float, values))) < len(values):
         raise ValueError(f"{key}: a number stands twice")
     return tuple(float(value) for value in values)
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lata.checkpoints import open_checkpoint
 from lata.methods import Method, get
+from lata.methods.rules import lam_problem
 from lata.stream import expert
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def checked(request: Request) -> tuple[Method, dict[str, Any]]:
 
 
 def check_lam(lam: float | Mapping[str, float], tasks: Sequence[str]) -> None:
-    """ValueError where λ is no finite number, or is not given for exactly these tasks."""
+    """ValueError where λ is no finite number from 0 on, or is not given for exactly these tasks."""
     numbers = lam if isinstance(lam, Mapping) else {"": lam}
     for task, value in numbers.items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError(f"lam{f' of {task}' if task else ''} is {value!r}; it must be a finite number")
+        if problem := lam_problem(value):
+            raise ValueError(f"lam{f' of {task}' if task else ''} is {value!r}; it {problem}")
     if isinstance(lam, Mapping) and lam.keys() != set(tasks):
         raise ValueError(f"lam has numbers for {', '.join(sorted(lam))}, but the experts are {', '.join(tasks)}")
 

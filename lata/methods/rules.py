@@ -85,6 +85,14 @@ class Cosines:
         )
 
 
+def lam_problem(value: object) -> str | None:
+    """What is wrong with a λ, or None. The sign is the mode's: λ has none in tables and in claims."""
+    if not _is_number(value):
+        return "must be a finite number"
+    below = value < 0  # type: ignore[operator]
+    return "must be at least 0: mode=forget takes a task away, mode=learn adds it" if below else None
+
+
 Rule: TypeAlias = Interval | OneOf | Cosines
 
 

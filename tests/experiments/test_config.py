@@ -185,6 +185,7 @@ def test_rows_that_would_have_one_label_are_refused(monkeypatch: pytest.MonkeyPa
         ("merges=[math+math]", "math stands twice"),
         ("lam=nan", "lam=nan must be a finite number"),
         ("lam=inf", "must be a finite number"),
+        ("lam=-1", "lam=-1.0 must be at least 0: mode=forget takes a task away, mode=learn adds it"),
         ("seeds=[]", "seeds=[] leaves nothing to do"),
         ("seeds=[1,1]", "1 stands twice"),
         ("workers=0", "workers=0 must be at least 1"),

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer beside its weight
 Tensors = dict[str, torch.Tensor]
 
 TASKS = ("code", "math", "ua")
-EACH = {"code": 0.3, "math": 1.5, "ua": -0.7}
+EACH = {"code": 0.3, "math": 1.5, "ua": 0.7}
 EMBEDDINGS = "model.embed_tokens.weight"
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, NEEDED.get(name, {})) for name in methods()),
@@ -126,9 +126,9 @@ def test_a_point_is_the_merge_on_disk_bit_for_bit(
     check(loaded, 0.7, merged, made.live())
 
 
-@pytest.mark.parametrize("lam", [0, 0.0, -0.0, -0.5, 1, 1.7, 1e30])
+@pytest.mark.parametrize("lam", [0, 0.0, -0.0, 0.5, 1, 1.7, 1e30])
 @pytest.mark.parametrize("method", ["ta", "lata_log"])
-def test_any_finite_lam_gives_the_merge_on_disk(method: str, lam: float, models: Models, tmp_path: Path) -> None:
+def test_any_lam_gives_the_merge_on_disk(method: str, lam: float, models: Models, tmp_path: Path) -> None:
     merged = lata.merge(**models.given, method=method, lam=lam, output=tmp_path / "out")
     check(models.family().hot(list(TASKS), method), lam, merged, models.live())
 
@@ -168,8 +168,6 @@ def test_forgetting_is_the_merge_on_disk(method: str, lam: Any, models: Models, 
     check(lata.hold(**given, per_task=lam is EACH), lam, merged, models.live())
     options: dict[str, Any] = {"start": models.tensors["ua"], "per_task": lam is EACH}
     check(models.family().hot(list(TASKS), method, forget=True, **options), lam, merged, models.live())
-    if lam is not EACH:
-        check(models.family().hot(list(TASKS), method, **options), -lam, merged, models.live())
 
 
 @pytest.mark.parametrize("per_task", [False, True])
@@ -179,7 +177,7 @@ def test_a_hundred_points_do_not_drift(per_task: bool, models: Models) -> None:
     direction = family.direction(list(TASKS), "lata_log")
     hot = family.hot(list(TASKS), "lata_log", per_task=per_task)
     live = models.live()
-    for lam in np.random.default_rng(0).uniform(-3, 3, 100).tolist():
+    for lam in np.random.default_rng(0).uniform(0, 3, 100).tolist():
         hot.write(lam, live)
         # By torch, which rounds bf16 to nearest even as well.
         scale = torch.tensor(lam, dtype=torch.float32)
@@ -319,10 +317,10 @@ def test_integers_adapters_and_shared_rows_have_the_digest_of_the_merge_on_disk(
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_values_that_are_not_finite_are_told(dtype: torch.dtype) -> None:
-    pre = {"w": torch.tensor([1.0, 3e38]).to(dtype)}
-    hot = Family(pre, {"a": {"w": torch.tensor([1.0, 1e38]).to(dtype)}}).hot(["a"], "ta")
+    pre = {"w": torch.tensor([1.0, 1e38]).to(dtype)}
+    hot = Family(pre, {"a": {"w": torch.tensor([1.0, 3e38]).to(dtype)}}).hot(["a"], "ta")
     live = {"w": torch.zeros(2, dtype=dtype)}
-    assert not hot.write(-2.0, live).finite
+    assert not hot.write(2.0, live).finite
     assert live["w"].isinf().any()
     assert hot.write(0.5, live).finite
 
@@ -363,6 +361,7 @@ def test_the_merges_own_inputs_are_no_live_model(role: str, pre: dict, experts: 
     [
         (math.nan, "lam is nan; it must be a finite number"),
         ({"math": math.inf, "code": 1.0}, "lam of math is inf"),
+        ({"math": 1.0, "code": -0.5}, "lam of code is -0.5; it must be at least 0: mode=forget takes"),
         ({"math": 1.0}, "lam has numbers for math, but the experts are code, math"),
         ({"math": 1.0, "code": 1.0}, "held for one λ.*per_task=True"),
     ],

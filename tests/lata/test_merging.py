@@ -366,6 +366,7 @@ WRONG: dict[str, tuple[Callable[[Models, Path], dict], str]] = {
     "an unknown method": (lambda m, t: {"method": "tise"}, "did you mean 'ties'"),
     "an unknown parameter": (lambda m, t: {"method": "ties", "densty": 0.1}, "did you mean 'density'"),
     "lam that is not finite": (lambda m, t: {"lam": float("inf")}, "must be a finite number"),
+    "a negative lam": (lambda m, t: {"lam": -1.0}, "lam is -1.0; it must be at least 0: mode=forget takes"),
     "lam for another task": (lambda m, t: {"lam": {"mth": 1.0}}, "but the experts are"),
     "one lam a task for the TIES of the paper": (
         lambda m, t: {"method": "ties", "lam": {"math": 1, "code": 1, "ua": 1}},
