@@ -242,13 +242,13 @@ def _hot(job: Job) -> Hot:
 
 def _load(model: PreTrainedModel | Engine, scored: Scored) -> None:
     """Put a model of the family as it is into the live one, which keeps the configuration of θ_pre."""
+    from lata.live import load
+
     tensors = scored.tensors(_context.shared.dtype)
     if isinstance(model, Engine):
         model.load(tensors)
-        return
-    live = model.state_dict()
-    for name, tensor in tensors:
-        live[name].copy_(tensor)
+    else:
+        load(model, tensors, {name: info for name, info in scored.checkpoint.tensors.items() if info.is_float})
 
 
 @functools.lru_cache(maxsize=1)

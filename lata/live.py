@@ -1,22 +1,28 @@
 """Where a merge in memory goes: block by block into the tensors of a live model, on whatever device they are.
 
-A block goes straight into a tensor in the processor's memory that has the merge's dtype. For a tensor on another
-device, or of another dtype, it is made in a buffer and then copied, so that the numbers are the same everywhere.
+A block goes straight into a piece of the processor's memory that has the merge's dtype. For a tensor on another
+device or of another dtype, or for elements that do not lie together, it is made in a buffer and then copied, so that
+the numbers are the same everywhere. A model of transformers may have other names and shapes than its checkpoint: it
+is given what loading the merge from disk would give it (`lata.naming`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
-
-import numpy as np
+from weakref import WeakKeyDictionary
 
 from lata.stream import Block
 from lata.tensors import ITEM_SIZE, Raw, TensorInfo
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
+
+    from lata.naming import Naming
+    from lata.recorded import Region
 
     #: A model, or its parameters by name.
     Live: TypeAlias = torch.nn.Module | Mapping[str, torch.Tensor]
@@ -64,9 +70,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Elsewhere(Buffer):
-    """A parameter on another device or of another dtype: `flat` has one dimension."""
+    """A parameter that is copied, to another device or dtype or to where it does not lie in one piece."""
 
-    flat: torch.Tensor
+    regions: tuple[Region, ...]
 
     def settle(self, block: Block, raw: Raw) -> None:
         import torch
@@ -74,11 +80,12 @@ class Elsewhere(Buffer):
         from lata.memory import torch_dtype
 
         made = torch.from_numpy(raw).view(torch_dtype(self.dtype))
-        self.flat[block.start : block.start + block.count].copy_(made)
+        for region in self.regions:
+            region.put(block.start, made)
 
 
 def places(live: Live, headers: Mapping[str, TensorInfo], taken: Mapping[str, list[Raw]]) -> dict[str, Place]:
-    """Where each parameter of `headers` goes.
+    """Where each parameter of `headers` goes; nowhere, for one that transformers would not load into the model.
 
     Args:
         live: the model. Parameters that it ties may go by several names.
@@ -89,34 +96,117 @@ def places(live: Live, headers: Mapping[str, TensorInfo], taken: Mapping[str, li
         ValueError: the model does not fit: a parameter is missing on either side, has another shape, is not
             contiguous or not loaded, or shares its memory with another one or with the merge's own inputs.
     """
+    regions = _regions(live, headers)
+    inside = [
+        name
+        for name, parts in regions.items()
+        if any(_overlap(part.view, raw) for part in parts for raw in taken.get(name, ()))
+    ]
+    _refuse(f"{name} of the live model is the memory that the merge starts from: give a copy" for name in inside)
+    return {name: _place(regions.get(name, ()), info) for name, info in headers.items()}
+
+
+def load(live: Live, tensors: Iterable[tuple[str, torch.Tensor]], headers: Mapping[str, TensorInfo]) -> None:
+    """Put a whole checkpoint into a live model.
+
+    Args:
+        live: as for `places`, which says what is refused.
+        tensors: its parameters, one after another.
+        headers: of all of them.
+    """
+    regions = _regions(live, headers)
+    for name, tensor in tensors:
+        for region in regions.get(name, ()):
+            region.put(0, tensor.reshape(-1))
+
+
+#: How checkpoints become the live models of this process.
+_known: WeakKeyDictionary[PreTrainedModel, tuple[Mapping[str, TensorInfo], Naming | None]] = WeakKeyDictionary()
+
+
+def _regions(live: Live, headers: Mapping[str, TensorInfo]) -> dict[str, tuple[Region, ...]]:
+    """Parameter → its parts in the live model, after all checks but one."""
+    from lata.recorded import Region
+
     tensors, parameters = _named(live)
-    problems, found, seen = [], dict[str, Place](), dict[int, str]()
-    for name, info in headers.items():
-        if name not in tensors:
-            problems.append(f"{name} is not in the live model")
-            continue
-        tensor = tensors[name].detach()
-        other = seen.setdefault(tensor.data_ptr(), name) if tensor.numel() else name
-        if tuple(tensor.shape) != info.shape:
-            problems.append(f"{name} is {info.shape} in the merge but {tuple(tensor.shape)} in the live model")
-        elif tensor.device.type == "meta" or not tensor.is_contiguous():
-            problems.append(f"{name} is not one piece of memory in the live model: load it, make it contiguous")
-        elif other != name:
+    if (naming := _naming(live, tensors, headers)) is not None:
+        found = naming.regions(tensors)
+        problems = [
+            f"{name} is {shape} in the merge but {tuple(tensors[name].shape)} in the live model"
+            for name, shape in naming.mismatched.items()
+        ]
+    else:
+        problems = [f"{name} is not in the live model" for name in headers if name not in tensors]
+        problems += [
+            f"{name} is {info.shape} in the merge but {tuple(tensors[name].shape)} in the live model"
+            for name, info in headers.items()
+            if name in tensors and tuple(tensors[name].shape) != info.shape
+        ]
+        found = {
+            name: [(name, Region((info.count,), (0,), tensors[name].detach().view(-1)))]
+            if tensors[name].is_contiguous()
+            else [(name, Region(info.shape, (0,) * len(info.shape), tensors[name].detach()))]
+            for name, info in headers.items()
+            if name in tensors and tuple(tensors[name].shape) == info.shape
+        }
+    # Name in the model → the first parameter of the merge that has a part in it.
+    reached = {own: name for name, parts in reversed(found.items()) for own, _ in parts}
+    seen: dict[int, str] = {}
+    for own, name in sorted(reached.items(), key=lambda item: item[1]):
+        tensor = tensors[own]
+        if tensor.device.type == "meta" or not tensor.is_contiguous():
+            problems.append(f"{own} is not one piece of memory in the live model: load it, make it contiguous")
+        elif tensor.numel() and (other := seen.setdefault(tensor.data_ptr(), name)) != name:
             problems.append(f"{name} and {other} are one tensor in the live model but two in the merge")
-        else:
-            found[name] = _place(tensor, info)
-            if isinstance(place := found[name], Memory) and any(
-                np.may_share_memory(place.whole, raw) for raw in taken[name]
-            ):
-                problems.append(f"{name} of the live model is the memory that the merge starts from: give a copy")
+    mismatched = naming.mismatched if naming is not None else {}
     problems += [
         f"{name} of the live model is not in the merge"
         for name, tensor in parameters.items()
-        if name not in headers and tensor.numel() and tensor.data_ptr() not in seen
+        if name not in headers
+        and name not in reached
+        and name not in mismatched
+        and tensor.numel()
+        and (tensor.device.type == "meta" or tensor.data_ptr() not in seen)
     ]
-    if problems:
-        raise ValueError("the live model does not fit the merge: " + "; ".join(problems))
-    return found
+    _refuse(problems)
+    return {name: tuple(part for _, part in parts) for name, parts in found.items()}
+
+
+def _naming(live: Live, tensors: Mapping[str, torch.Tensor], headers: Mapping[str, TensorInfo]) -> Naming | None:
+    """How transformers loads such a checkpoint into such a model; None where names and shapes are the same."""
+    if not hasattr(live, "base_model_prefix"):
+        return None
+    from transformers import PreTrainedModel
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightConverter
+
+    if not isinstance(live, PreTrainedModel):
+        return None
+    if live in _known and _known[live][0] == headers:
+        return _known[live][1]
+    same = all(name in tensors and tuple(tensors[name].shape) == info.shape for name, info in headers.items())
+    naming = None
+    if not same or any(isinstance(step, WeightConverter) for step in get_model_conversion_mapping(live)):
+        from lata.naming import Naming
+
+        try:
+            naming = Naming(type(live), live.config, headers)
+        except ValueError as error:
+            raise ValueError(f"the live model does not fit the merge: {error}") from None
+        surprising = [name for name in naming.ignored if name not in naming.expected]
+        if surprising:
+            more = f" and {len(surprising) - 1} more" if len(surprising) > 1 else ""
+            warnings.warn(
+                f"a {type(live).__name__} has no place for {surprising[0]}{more}: merged, but not used",
+                stacklevel=2,
+            )
+    _known[live] = dict(headers), naming
+    return naming
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    if listed := "; ".join(problems):
+        raise ValueError(f"the live model does not fit the merge: {listed}")
 
 
 def _named(live: Live) -> tuple[Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]]:
@@ -128,9 +218,21 @@ def _named(live: Live) -> tuple[Mapping[str, torch.Tensor], Mapping[str, torch.T
     return live.state_dict(), dict(live.named_parameters())
 
 
-def _place(tensor: torch.Tensor, info: TensorInfo) -> Place:
+def _overlap(tensor: torch.Tensor, raw: Raw) -> bool:
+    """Whether memory that lies between a tensor's first and last element is the merge's own."""
+    if tensor.device.type != "cpu" or not tensor.numel() or not raw.size:
+        return False
+    begin = tensor.data_ptr()
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return begin < raw.ctypes.data + raw.size and raw.ctypes.data < begin + (last + 1) * tensor.element_size()
+
+
+def _place(regions: tuple[Region, ...], info: TensorInfo) -> Place:
     from lata.memory import raw_view, torch_dtype
 
-    if tensor.device.type == "cpu" and tensor.dtype == torch_dtype(info.dtype):
-        return Memory(info.dtype, raw_view(tensor))
-    return Elsewhere(info.dtype, tensor.view(-1))
+    if not regions:
+        return Buffer(info.dtype)
+    view = regions[0].view
+    if len(regions) == 1 and regions[0].whole and view.device.type == "cpu" and view.dtype == torch_dtype(info.dtype):
+        return Memory(info.dtype, raw_view(view))
+    return Elsewhere(info.dtype, regions)
