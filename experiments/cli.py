@@ -29,7 +29,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments import secrets
 from experiments.config import CONF, Config, register_schemas, schema_keys, study, unknown_key
+from experiments.override_words import advice, for_hydra
 from lata.methods import suggest
 
 Plan = TypeVar("Plan")
@@ -67,10 +69,14 @@ def run(door: Door[Plan], task: Callable[[Plan], None]) -> None:
     """Compose the configuration from the command line, check it, and call `task` with it."""
     door.register()
     # Hydra reads key=value on one side of a flag alone; a user appends the flag to the command that he has.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("--multirun", "-m"))
+    words = sorted(sys.argv[1:], key=lambda word: word not in ("--multirun", "-m"))
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Without this Hydra prints errors in its own many-lined way and exits before they can be read here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+
+    def perform(raw: DictConfig) -> None:
+        secrets.refuse_values(raw)
+        task(door.check(raw))
 
     # A launcher sends this function to other processes by value, with everything that it refers to.
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=door.name)
@@ -80,21 +86,24 @@ def run(door: Door[Plan], task: Callable[[Plan], None]) -> None:
                 # joblib's own way to start processes, the default in those that it started, is unknown in theirs.
                 multiprocessing.set_start_method("spawn", force=True)
             try:
-                task(door.check(raw))
+                perform(raw)
             except EXPECTED as error:
                 if show_traceback:
                     raise
-                raise JobError(explain(error, door.schema)) from None
+                raise JobError(secrets.masked(explain(error, door.schema))) from None
             except Exception as error:
                 # Told here: on its way to the launcher an exception loses its traceback, or does not arrive.
                 traceback.print_exc()
-                raise JobError(f"{type(error).__name__}: {error}") from None
+                raise JobError(secrets.masked(f"{type(error).__name__}: {error}")) from None
             return
         # Errors end here, before Hydra prints lines of its own about them.
         with errors_in_lines(door.schema, show_traceback):
-            task(door.check(raw))
+            sys.argv[1:] = words  # provenance gives them as the user wrote them
+            perform(raw)
 
     with errors_in_lines(door.schema, show_traceback):
+        secrets.refuse_words(words)
+        sys.argv[1:] = for_hydra(words)
         main()
 
 
@@ -113,7 +122,8 @@ def errors_in_lines(schema: type, show_traceback: bool | None = None) -> Iterato
     except EXPECTED as error:
         if show_traceback:
             raise
-        print(textwrap.indent(explain(error, schema), "error: ", lambda line: True), file=sys.stderr)
+        said = secrets.masked(explain(error, schema))
+        print(textwrap.indent(said, "error: ", lambda line: True), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
@@ -139,7 +149,7 @@ def explain(error: BaseException, schema: type = Config) -> str:
     first = lines[0] if lines else type(error).__name__
     unparsed = next((link.override for link in chain if isinstance(link, OverrideParseException)), None)
     if unparsed is not None:
-        return f"cannot read the override {unparsed!r}; write key=value, and lists in quotes: 'methods=[ta, ties]'"
+        return advice(unparsed)
     no_list = re.match(r"Error merging override ([^=]+)=(.*)$", first)
     if no_list and "is not a ListConfig" in str(chain[-1]):
         key, value = no_list.groups()

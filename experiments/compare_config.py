@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from experiments.config import checked_object
+from experiments.override_words import quoted
 
 #: Options of this command → keys of its configuration.
 _OPTIONS = {"--baseline": "baseline", "--out": "out"}
@@ -66,7 +66,7 @@ def overrides(words: Sequence[str]) -> list[str]:
             given = value if equals else next(rest, "")
             if not given or (not equals and given.startswith("--")):
                 raise ValueError(f"{name} needs a value, such as {name} {'ta' if name == '--baseline' else 'DIR'}")
-            out.append(f"{_OPTIONS[name]}={_quoted(given)}")
+            out.append(f"{_OPTIONS[name]}={quoted(given)}")
         elif word in _HYDRA:
             out += [word, *([following] if (following := next(rest, "")) else [])]
         elif word.startswith("-"):
@@ -77,12 +77,7 @@ def overrides(words: Sequence[str]) -> list[str]:
             out.append(word)
     if runs and any(word.startswith("runs=") for word in out):
         raise ValueError("runs are given twice: as folders and as runs=…; give them in one way")
-    return [*([f"runs=[{','.join(map(_quoted, runs))}]"] if runs else []), *out]
-
-
-def _quoted(text: str) -> str:
-    """Text as one value in Hydra's grammar: backslashes count only before a quote, and there twice."""
-    return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
+    return [*([f"runs=[{','.join(map(quoted, runs))}]"] if runs else []), *out]
 
 
 def compare_plan(raw: DictConfig) -> ComparePlan:

@@ -28,6 +28,9 @@ from experiments.store import Store, check_writable, key_of
 #: Steps of the store: scores, and the batch size that a device had room for where it was asked for more.
 STEP, FITTING = "scores", "batch_size"
 
+#: Beginnings of words that say where.
+_PLACES = ("model=", "tokenizer=", "out=", "cache=", "eval.data_dir=", "eval.judge.cache=")
+
 
 class Keys:
     """Keys of evaluations of one model: everything that decides its scores.
@@ -87,7 +90,9 @@ def evaluate(plan: EvaluatePlan) -> None:
         "judge": None if used.judge is None else used.judge.deciding(),
         "evaluation_fingerprint": keys.fingerprint(used),
         **provenance.environment("evaluate"),
-        "command": shlex.join(["python", "-m", "experiments.evaluate", f"model={scored.public_name}", *_words()]),
+        "command": shlex.join(
+            ["python", "-m", "experiments.evaluate", f"model={scored.public_name}", *provenance.public_words(_PLACES)]
+        ),
         "seconds": watch.seconds,
         "computed": computed,
         "warnings": json.loads(files["warnings.json"]),
@@ -119,12 +124,6 @@ def _scores(scored: Scored, settings: EvalSettings) -> tuple[dict[str, bytes], i
     evaluator = Evaluator(settings, tokenizer)
     result, batch_size = evaluate_fitting(evaluator, scored.model(settings, tokenizer))
     return files_of(result), batch_size
-
-
-def _words() -> list[str]:
-    """The command line without what says where."""
-    places = ("model=", "tokenizer=", "out=", "cache=", "eval.data_dir=", "eval.judge.cache=")
-    return [word for word in sys.argv[1:] if not word.startswith(places)]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from experiments.secrets import looks_secret
 from lata.output.facts import public_source
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,8 +56,12 @@ class Stopwatch:
 def command(door: str) -> str:
     """The command line of this run, without what decides only where and how fast it runs."""
     skipped = ("out=", "cache=", "logger", "workers=", "process=", "eval.data_dir=")
-    words = [_public(word) for word in sys.argv[1:] if not word.startswith(skipped)]
-    return shlex.join(["python", "-m", f"experiments.{door}", *words])
+    return shlex.join(["python", "-m", f"experiments.{door}", *public_words(skipped)])
+
+
+def public_words(skipped: tuple[str, ...]) -> list[str]:
+    """The words of the command line but those that begin so, as others may read them."""
+    return [_public(word) for word in sys.argv[1:] if not word.startswith(skipped)]
 
 
 def _public(word: str) -> str:
@@ -64,6 +69,8 @@ def _public(word: str) -> str:
     key, equals, value = word.partition("=")
     if not equals:
         return word
+    if looks_secret(key):
+        return f"{key}=***"
     if not set(value) & set("{[,'\""):
         return f"{key}={public_source(value)}"
     return f"{key}={_WORD.sub(lambda found: public_source(found[0]), value)}"
