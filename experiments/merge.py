@@ -41,7 +41,7 @@ def merge(made: MergePlan) -> None:
         mergekit=config.export is Export.mergekit,
         report=_report,
     )
-    for line in result.facts.warnings:
+    for line in (*result.notices, *result.facts.warnings):
         if line not in result.plan.warnings:
             print(f"warning: {line}", file=sys.stderr)
     print(f"merged in {time.monotonic() - begun:.1f} s: {result.output}")

@@ -19,6 +19,7 @@ from lata.output.describing import companions, describe, settings
 from lata.output.describing import mergekit as mergekit_text
 from lata.output.facts import Facts
 from lata.output.interchange import check
+from lata.output.journal import AttemptWarning
 from lata.output.recipe import recipe
 from lata.output.writer import Output, layout
 from lata.planning import Plan
@@ -42,12 +43,14 @@ class Result:
         plan: what was planned.
         public: file name → content that is published instead of the folder's own, without the user's folders;
             None for a file that is not.
+        notices: lines about this attempt, not about what is in the folder: what an earlier one left was damaged.
     """
 
     output: Path
     facts: Facts
     plan: Plan
     public: Mapping[str, bytes | None]
+    notices: tuple[str, ...] = ()
 
 
 def merge(
@@ -103,7 +106,7 @@ def merge(
         allow_unstable=allow_unstable,
     )
     result = run(request, Path(output), threads=threads)
-    for line in result.facts.warnings:
+    for line in (*result.notices, *result.facts.warnings):
         warnings.warn(line, stacklevel=2)
     return result
 
@@ -209,22 +212,24 @@ def run(
         shards = layout({name: headers[name] for name in (*made.merged, *made.copied)}, request.shard_bytes)
         target = Output(output, shards, job.key())
         try:
-            with job.stream(made, threads, job.passes, block) as stream:
-                job.recall(stream)
-                job.assume(stream, target)
-                vectors, direction = job.direction(stream, target)
-                extra = {"mergekit.yaml": _mergekit(job, vectors, direction).encode()} if mergekit else {}
-                written = job.write(stream, direction, shards, target)
-            lines = [*made.warnings, *(str(warning.message) for warning in caught)]
-            facts = describe(job, vectors, direction, written, lines)
+            try:
+                with job.stream(made, threads, job.passes, block) as stream:
+                    job.recall(stream)
+                    job.assume(stream, target)
+                    vectors, direction = job.direction(stream, target)
+                    extra = {"mergekit.yaml": _mergekit(job, vectors, direction).encode()} if mergekit else {}
+                    written = job.write(stream, direction, shards, target)
+                of_attempt = [warning for warning in caught if issubclass(warning.category, AttemptWarning)]
+                lines = [str(warning.message) for warning in caught if warning not in of_attempt]
+                facts = describe(job, vectors, direction, written, [*made.warnings, *lines])
+            except Exception:
+                target.discard()
+                raise
             target.publish({**companions(job, facts), **extra})
-        except Exception:
-            target.discard()
-            raise
         finally:
             target.close()
     public = {"recipe.yaml": recipe(facts, settings(job), public=True).encode(), "mergekit.yaml": None}
-    return Result(target.path, facts, made, public)
+    return Result(target.path, facts, made, public, tuple(str(warning.message) for warning in of_attempt))
 
 
 def export(request: Request, file: Path, *, threads: int | None = None) -> None:

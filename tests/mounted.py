@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,11 @@ from pathlib import Path
 import pytest
 
 _MOUNT = 'mount -t tmpfs -o "size=$1" none "$2" && shift 2 && exec "$@"'
+
+
+def with_test_modules() -> dict[str, str]:
+    """The environment of a process that imports what the tests import."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def run_mounted(place: Path, size: str, script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -24,7 +30,7 @@ def run_mounted(place: Path, size: str, script: str, *arguments: object) -> subp
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         within = ["unshare", "-rm", "sh", "-c", _MOUNT, "sh", size, str(place), *command]
-        return subprocess.run(within, capture_output=True, text=True, check=False)
+        return subprocess.run(within, capture_output=True, text=True, check=False, env=with_test_modules())
 
     if shutil.which("unshare") is None or run("true").returncode:
         pytest.skip("mounting a file system is not allowed here")

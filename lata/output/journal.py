@@ -7,12 +7,20 @@ import errno
 import fcntl
 import json
 import os
+import re
+import stat
 import threading
 import warnings
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 from lata.output.files import remove, sync, write_synced
+
+
+class AttemptWarning(UserWarning):
+    """Something about this attempt to write, not about what is written: it stays out of the model card."""
 
 
 class Lock:
@@ -50,7 +58,8 @@ class Lock:
         except OSError as error:
             if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
                 raise
-            warnings.warn(f"{purpose}: no locks on this file system; do not run it twice at a time", stacklevel=4)
+            line = f"{purpose}: no locks on this file system; do not run it twice at a time"
+            warnings.warn(line, AttemptWarning, stacklevel=4)
 
     def release(self) -> None:
         """Let others in; the folder stays."""
@@ -71,9 +80,12 @@ class Lock:
 class Journal:
     """JSON values by section and name, in a file that always holds all values of one moment.
 
+    Its first line is a digest of the rest. A file of any other content is discarded with a warning: what a crash, a
+    disk or another version of this code has made of it is not taken for what was noted.
+
     Args:
-        path: the file; it is written at once.
-        key: what the values belong to. Values under another key, and a damaged file, are dropped.
+        path: the file.
+        key: what the values belong to. Values under another key are dropped.
     """
 
     def __init__(self, path: Path, key: str) -> None:
@@ -81,11 +93,14 @@ class Journal:
         self._lock = threading.Lock()
         self._values: dict[str, dict[str, Any]] = {}
         self._key = key
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["key"] == key:
-                self._values = content["values"]
-        self._store()
+        if os.path.lexists(path):
+            try:
+                content = self._load()
+            except (OSError, ValueError) as error:
+                warnings.warn(f"{path} is discarded: {error}; its merge begins anew", AttemptWarning, stacklevel=2)
+                remove(path)
+            else:
+                self._values = content["values"] if content["key"] == key else {}
 
     def section(self, name: str) -> dict[str, Any]:
         """The values of a section by name; a copy."""
@@ -98,8 +113,31 @@ class Journal:
             self._values.setdefault(section, {})[name] = value
             self._store()
 
+    def _load(self) -> dict[str, Any]:
+        if not stat.S_ISREG(self._path.lstat().st_mode):
+            raise ValueError("it is no file")
+        with self._path.open("rb") as stream:
+            # Looked at first: the rest can be of any size.
+            if re.fullmatch(rb"lata journal [0-9a-f]{64}\n", seal := stream.read(_SEAL)) is None:
+                raise ValueError("it is no journal of this version")
+            text = stream.read()
+        if seal != _seal(text):
+            raise ValueError("it is damaged")
+        content: dict[str, Any] = json.loads(text)
+        return content
+
     def _store(self) -> None:
         temporary = self._path.with_suffix(".tmp")
-        write_synced(temporary, json.dumps({"key": self._key, "values": self._values}).encode())
+        text = json.dumps({"key": self._key, "values": self._values}).encode()
+        write_synced(temporary, _seal(text) + text)
         temporary.rename(self._path)
         sync(self._path.parent)
+
+
+def _seal(text: bytes) -> bytes:
+    """The first line of a journal that goes on with `text`."""
+    return f"lata journal {blake3(text).hexdigest()}\n".encode()
+
+
+#: Bytes of `_seal`.
+_SEAL = len(_seal(b""))

@@ -1,6 +1,6 @@
 """A model folder that appears whole or not at all, written in any order and by several threads.
 
-Everything is made in the hidden sibling ``.NAME.partial``::
+Everything is made in the hidden sibling ``.NAME.partial`` (for a mount point in a folder within, see `place`)::
 
     lock                     held by the process that writes
     journal.json             finished shards and statistics of earlier passes, under the key of the merge
@@ -8,7 +8,8 @@ Everything is made in the hidden sibling ``.NAME.partial``::
     model/                   finished shards, and at the end everything else; renamed to NAME
 
 A process that is killed at any moment leaves that folder, which the next run with the same key completes and one
-with another key empties, or the finished model.
+with another key empties, or the finished model. A finished shard is kept only while its bytes have the digests that
+were noted with it: a disk can fail between two runs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,22 +28,13 @@ from blake3 import blake3
 
 from lata.output.direct_io import PartFile, aligned, reserve
 from lata.output.files import explained, remove, sync
-from lata.output.journal import Journal, Lock
+from lata.output.journal import AttemptWarning, Journal, Lock
 from lata.output.layout import PAGE, Piece, Shard, index_json, layout
+from lata.output.place import held_bytes, is_free, moved, note_moving, partial_folder
+from lata.output.written import is_intact
 from lata.tensors import Raw
 
 __all__ = ["PAGE", "Output", "Piece", "Shard", "aligned", "held_bytes", "layout", "partial_folder"]
-
-
-def partial_folder(path: Path) -> Path:
-    """The folder in which the output `path` is made."""
-    real = Path(os.path.realpath(path))
-    return real.with_name(f".{real.name}.partial")
-
-
-def held_bytes(path: Path) -> int:
-    """Bytes of disk that an unfinished attempt at the output `path` holds; a new one reuses or frees them."""
-    return sum(file.lstat().st_blocks * 512 for file in partial_folder(path).rglob("*") if file.is_file())
 
 
 class Output:
@@ -101,7 +94,10 @@ class Output:
             self._part(file).write(offset, data)
 
     def finish(self, file: str, facts: dict[str, Any]) -> None:
-        """Bring a shard, all of whose bytes are written, to the disk, and note `facts` (JSON) with it."""
+        """Bring a shard, all of whose bytes are written, to the disk, and note `facts` (JSON) with it.
+
+        Among them are ``digests``, tensor name → `lata.checkpoints.digests.tensor_digest`.
+        """
         with self._explained():
             self._part(file).finish()
             with self._mutex:
@@ -121,21 +117,14 @@ class Output:
         contents = dict(files)
         if len(self._shards) > 1:
             contents["model.safetensors.index.json"] = index_json(self._shards.values())
-        with self._explained():
-            for name, content in contents.items():
-                target = self._model / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if isinstance(content, Path):
-                    shutil.copyfile(content, target)
-                else:
-                    target.write_bytes(content)
-                sync(target)
-            for folder in {self._model, *((self._model / name).parent for name in contents)}:
-                sync(folder)
-            sync(self._folder)
-            self._refuse_existing()
-            self._model.rename(self.path)
-            sync(self.path.parent)
+        try:
+            with self._explained():
+                self._add(contents)
+                self._refuse_existing()
+                self._appear()
+        except ValueError as error:
+            kept = f"{error}; the finished weights are kept in {self._folder}, the same command goes on from there"
+            raise ValueError(kept) from error
         self.discard()
 
     def discard(self) -> None:
@@ -143,6 +132,8 @@ class Output:
         self._close_parts()
         if self._held:
             self._held = False
+            for name in moved(self._folder):
+                remove(self.path / name)
             self._lock.remove()
 
     def close(self) -> None:
@@ -154,14 +145,21 @@ class Output:
 
     def _begin(self, key: str) -> None:
         """Keep what an earlier attempt with the same key finished, remove the rest, set aside the space."""
+        for name in moved(self._folder):
+            (self.path / name).rename(self._model / name)
+        for entry in self._folder.iterdir():
+            if entry.name not in {"lock", "journal.json"} and not (entry == self._model and entry.is_dir()):
+                remove(entry)
         headers = blake3(b"".join(shard.header for shard in self._shards.values())).hexdigest()
         self._journal = Journal(self._folder / "journal.json", f"{key} {headers}")
         for file, facts in self._journal.section("finished").items():
-            target = self._model / file
-            if target.is_file() and target.stat().st_size == self._shards[file].size:
+            if is_intact(self._model / file, self._shards[file], facts["digests"]):
                 self.finished[file] = facts
-        for entry in (*self._folder.iterdir(), *self._model.glob("*")):
-            if entry.name not in {"lock", "journal.json", "model", *self.finished}:
+            elif os.path.lexists(self._model / file):  # else it was published
+                line = f"{self._model / file} is no longer what was written; it is made again"
+                warnings.warn(line, AttemptWarning, stacklevel=3)
+        for entry in self._model.glob("*"):
+            if entry.name not in self.finished:
                 remove(entry)
         self._model.mkdir(exist_ok=True)
         try:
@@ -172,6 +170,28 @@ class Output:
             for shard in self._unfinished():
                 (self._folder / shard.file).unlink(missing_ok=True)
             raise
+
+    def _add(self, contents: Mapping[str, bytes | Path]) -> None:
+        for name, content in contents.items():
+            target = self._model / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                shutil.copyfile(content, target)
+            else:
+                target.write_bytes(content)
+            sync(target)
+        for folder in {self._model, *((self._model / name).parent for name in contents)}:
+            sync(folder)
+        sync(self._folder)
+
+    def _appear(self) -> None:
+        if self._folder.parent != self.path:
+            self._model.rename(self.path)
+            sync(self.path.parent)
+            return
+        for name in note_moving(self._folder):
+            (self._model / name).rename(self.path / name)
+        sync(self.path)
 
     def _unfinished(self) -> list[Shard]:
         return [shard for shard in self._shards.values() if shard.file not in self.finished]
@@ -191,9 +211,7 @@ class Output:
                 self._parts.popitem()[1].close()
 
     def _refuse_existing(self) -> None:
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            return
-        if os.path.lexists(self.path):
+        if not is_free(self.path):
             raise ValueError(f"output {self.path} exists and is not empty; choose another output or remove it")
 
     def _explained(self) -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from lata.output.place import held_bytes, is_free, partial_folder
 from lata.planning import units
 
 #: What must be free beyond the bytes to write, as a share of them.
@@ -16,7 +17,7 @@ _MARGIN = 0.01
 def free_bytes(output: Path) -> int:
     """Room for `output` in bytes, with what an unfinished attempt to write it holds already; 0 where unknown."""
     try:
-        return shutil.disk_usage(_existing(output)).free + _held(output.parent / f".{output.name}.partial")
+        return shutil.disk_usage(_existing(output)).free + held_bytes(output)
     except OSError:
         return 0
 
@@ -30,14 +31,14 @@ def problems_of(output: Path, write_bytes: int, inputs: Iterable[Path]) -> list[
         inputs: folders that are read meanwhile.
     """
     place, found = output.resolve(), []
-    if place.is_dir() and any(place.iterdir()):
-        found.append(f"output {output} exists and is not empty; choose another folder or remove it")
-    elif place.exists() and not place.is_dir():
+    if place.exists() and not place.is_dir():
         found.append(f"output {output} is a file; choose another folder")
+    elif not is_free(place):
+        found.append(f"output {output} exists and is not empty; choose another folder or remove it")
     around = [folder for folder in inputs if folder.resolve() in (place, *place.parents)]
     if around:
         found.append(f"output {output} is inside the input {around[0]}; choose another folder")
-    parent = _existing(place.parent)
+    parent = _existing(partial_folder(place).parent)
     if not parent.is_dir():
         found.append(f"output {output} cannot be made: {parent} is a file; choose another folder")
     elif not os.access(parent, os.W_OK | os.X_OK):
@@ -53,7 +54,3 @@ def problems_of(output: Path, write_bytes: int, inputs: Iterable[Path]) -> list[
 
 def _existing(path: Path) -> Path:
     return next(place for place in (path, *path.absolute().parents) if place.exists())
-
-
-def _held(partial: Path) -> int:
-    return sum(file.stat().st_blocks * 512 for file in partial.rglob("*") if file.is_file())

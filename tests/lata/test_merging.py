@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import signal
@@ -15,14 +16,19 @@ import pandas as pd
 import pytest
 import torch
 from folders import write
+from mounted import run_mounted
 from omegaconf import OmegaConf
 from random_models import NEEDED
 from safetensors.torch import load_file
 
 import lata
 from lata import merging
+from lata.checkpoints import FolderCheckpoint
+from lata.checkpoints.digests import tensor_digests, weights_digest
 from lata.memory import Family, merge_tensors
 from lata.methods import methods
+from lata.output.writer import Output, partial_folder
+from lata.output.writing import ShardWriter
 from lata.plain_yaml import read_yaml
 from lata.request import Request
 from lata.tensors import CHUNK
@@ -340,7 +346,6 @@ def test_a_merge_that_is_killed_again_and_again_ends_with_the_same_bytes(models:
 def test_a_merge_that_goes_on_takes_no_statistic_again(
     models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lata.output.writing import ShardWriter
     from lata.vectors import TaskVectors
 
     sources = {"pre": str(models.folder / "pre"), "experts.math": str(models.folder / "math")}
@@ -359,6 +364,68 @@ def test_a_merge_that_goes_on_takes_no_statistic_again(
             merging.run(request, tmp_path / "out")
     merging.run(request, tmp_path / "out")
     assert taken == [1]
+
+
+def test_a_byte_that_flips_between_two_attempts_is_not_published(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {"pre": str(models.folder / "pre"), "experts.math": str(models.folder / "math")}
+    request = Request(sources, "ties", shard_bytes=100_000)
+    whole = merging.run(request, tmp_path / "whole")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "publish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            merging.run(request, tmp_path / "out")
+    shards = sorted((partial_folder(tmp_path / "out") / "model").glob("*.safetensors"))
+    assert len(shards) > 1
+    data = bytearray(shards[0].read_bytes())
+    data[-1] ^= 1
+    shards[0].write_bytes(data)
+    result = merging.run(request, tmp_path / "out")
+    assert [line.partition(" is no longer")[0] for line in result.notices] == [str(shards[0])]
+    assert whole.notices == ()
+    for path in whole.output.iterdir():
+        assert path.read_bytes() == (result.output / path.name).read_bytes(), path.name
+    with FolderCheckpoint(result.output) as checkpoint:
+        assert weights_digest(checkpoint.tensors, tensor_digests(checkpoint)) == result.facts.digests["merged"]
+
+
+def test_what_fails_at_the_last_step_costs_no_weights(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request({"pre": str(models.folder / "pre"), "experts.math": str(models.folder / "math")})
+
+    def busy(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", str(tmp_path / "out"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "_appear", busy)
+        with pytest.raises(ValueError, match=r"busy .*; the finished weights are kept in .*/\.out\.partial,"):
+            merging.run(request, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardWriter, "write", busy)
+        merging.run(request, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_empty_mount_point_can_be_the_output_of_the_command(models: Models, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    words = ["method=ta", f"family.pre={models.folder / 'pre'}", f"family.experts={{math: {models.folder / 'math'}}}"]
+    script = (
+        "import os, subprocess, sys\n"
+        "os.mkdir(sys.argv[1] + '/lost+found')\n"
+        "done = subprocess.run([sys.executable, '-m', 'experiments.merge', *sys.argv[2:], 'output=' + sys.argv[1]])\n"
+        "print(*sorted(os.listdir(sys.argv[1])))\n"
+        "sys.exit(done.returncode)"
+    )
+    done = run_mounted(tmp_path / "out", "16m", script, *words)
+    assert done.returncode == 0, done.stderr
+    wanted = "README.md config.json lost+found model.safetensors recipe.yaml"
+    assert done.stdout.splitlines()[-1] == wanted
 
 
 WRONG: dict[str, tuple[Callable[[Models, Path], dict], str]] = {

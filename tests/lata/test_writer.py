@@ -6,21 +6,25 @@ import errno
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mounted import run_mounted, with_test_modules
 from safetensors import safe_open
 
-from lata.output import direct_io
+from lata.checkpoints.digests import chunk_digests, tensor_digest
+from lata.output import direct_io, place
+from lata.output.journal import AttemptWarning
 from lata.output.writer import PAGE, Output, Shard, aligned, held_bytes, layout, partial_folder
 from lata.tensors import ITEM_SIZE, Raw, TensorInfo
 
@@ -57,12 +61,22 @@ def blocks(shard: Shard, sizes: random.Random) -> list[tuple[int, Raw]]:
     return found
 
 
+def facts(shard: Shard) -> dict[str, Any]:
+    """What is noted with a shard."""
+    return {
+        "digests": {
+            piece.name: tensor_digest(chunk_digests(content(piece.name), ITEM_SIZE[piece.info.dtype]))
+            for piece in shard.pieces
+        }
+    }
+
+
 def fill(output: Output, shards: tuple[Shard, ...], seed: int = 0) -> None:
     for shard in shards:
         if shard.file not in output.finished:
             for offset, data in blocks(shard, random.Random(seed)):
                 output.write(shard.file, offset, data)
-            output.finish(shard.file, {"number": 1})
+            output.finish(shard.file, facts(shard))
 
 
 def read_all(folder: Path) -> dict[str, Raw]:
@@ -260,7 +274,7 @@ def begun(path: Path, shards: tuple[Shard, ...]) -> None:
     output.note("norms", {"a": [0.1, None]})
     for offset, data in blocks(shards[0], random.Random(0)):
         output.write(shards[0].file, offset, data)
-    output.finish(shards[0].file, {"digest": "d"})
+    output.finish(shards[0].file, facts(shards[0]))
     for offset, data in blocks(shards[1], random.Random(0))[::2]:
         output.write(shards[1].file, offset, data)
     output.close()
@@ -270,7 +284,7 @@ def test_an_attempt_with_the_same_key_goes_on(tmp_path: Path) -> None:
     shards = layout(TENSORS, 20_000)
     begun(tmp_path / "out", shards)
     output = Output(tmp_path / "out", shards, "k")
-    assert output.finished == {shards[0].file: {"digest": "d"}}
+    assert output.finished == {shards[0].file: facts(shards[0])}
     assert output.recall("norms") == {"a": [0.1, None]}
     assert output.recall("other") is None
     fill(output, shards)
@@ -278,24 +292,123 @@ def test_an_attempt_with_the_same_key_goes_on(tmp_path: Path) -> None:
     assert_right(tmp_path / "out")
 
 
-@pytest.mark.parametrize("change", ["key", "layout", "journal", "shard"])
+@pytest.mark.parametrize("change", ["key", "layout"])
 def test_anything_else_starts_anew(tmp_path: Path, change: str) -> None:
-    shards = layout(TENSORS, 20_000)
-    begun(tmp_path / "out", shards)
-    half = partial_folder(tmp_path / "out")
-    if change == "journal":
-        (half / "journal.json").write_text("{")
-    elif change == "shard":
-        os.truncate(half / "model" / shards[0].file, 100)
-    if change == "layout":
-        shards = layout(TENSORS, 30_000)
+    begun(tmp_path / "out", layout(TENSORS, 20_000))
+    shards = layout(TENSORS, 30_000 if change == "layout" else 20_000)
     output = Output(tmp_path / "out", shards, "other" if change == "key" else "k")
     assert output.finished == {}
-    assert (output.recall("norms") is None) == (change != "shard")
+    assert output.recall("norms") is None
+    assert_completes(output, shards, tmp_path / "out")
+
+
+def assert_completes(output: Output, shards: tuple[Shard, ...], out: Path) -> None:
     fill(output, shards)
     output.publish({})
-    assert_right(tmp_path / "out")
-    assert sorted(files(tmp_path / "out")) == [*(shard.file for shard in shards), "model.safetensors.index.json"]
+    assert_right(out)
+    assert sorted(files(out)) == [*(shard.file for shard in shards), "model.safetensors.index.json"]
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("place", [0, 8, 200, PAGE, PAGE + 1, -1])
+def test_a_byte_that_flipped_in_a_finished_shard_makes_it_anew(tmp_path: Path, place: int) -> None:
+    shards = layout(TENSORS, 20_000)
+    begun(tmp_path / "out", shards)
+    file = partial_folder(tmp_path / "out") / "model" / shards[0].file
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+    with pytest.warns(AttemptWarning, match=f"{shards[0].file} is no longer what was written; it is made again"):
+        output = Output(tmp_path / "out", shards, "k")
+    assert output.finished == {}
+    assert output.recall("norms") == {"a": [0.1, None]}
+    output.close()
+    # What was said once is not found again.
+    output = Output(tmp_path / "out", shards, "k")
+    assert_completes(output, shards, tmp_path / "out")
+
+
+@pytest.mark.parametrize("damage", ["short", "long", "folder", "link"])
+def test_a_finished_shard_that_is_another_file_is_made_anew(tmp_path: Path, damage: str) -> None:
+    shards = layout(TENSORS, 20_000)
+    begun(tmp_path / "out", shards)
+    file = partial_folder(tmp_path / "out") / "model" / shards[0].file
+    whole = file.read_bytes()
+    file.unlink()
+    if damage in ("short", "long"):
+        file.write_bytes(whole[:100] if damage == "short" else whole + b"x")
+    elif damage == "folder":
+        file.mkdir()
+    elif damage == "link":
+        (tmp_path / "out.copy").write_bytes(whole)
+        file.symlink_to(tmp_path / "out.copy")
+    with pytest.warns(AttemptWarning, match="is no longer what was written"):
+        output = Output(tmp_path / "out", shards, "k")
+    (tmp_path / "out.copy").unlink(missing_ok=True)
+    assert_completes(output, shards, tmp_path / "out")
+
+
+def damaged_journals(whole: bytes) -> dict[str, bytes]:
+    """Name → what a crash, a disk or another version can make of a journal."""
+    line, text = whole.split(b"\n", 1)
+    flips = {f"flip {place}": bytearray(whole) for place in range(0, len(whole), 1 + len(whole) // 40)}
+    for name, data in flips.items():
+        data[int(name.split()[1])] ^= 1
+    return {
+        **{name: bytes(data) for name, data in flips.items()},
+        "empty": b"",
+        "zeros": bytes(len(whole)),
+        "truncated": whole[: len(whole) // 2],
+        "longer": whole + b" ",
+        "no seal": text,
+        "other version": b'{"key": "k", "values": {"finished": {}}}',
+        "a list": b"[" * 100_000,
+        "no text": b"\xff\xfe" * 100,
+        "seal alone": line + b"\n",
+    }
+
+
+def test_a_malformed_journal_is_discarded_with_a_line(tmp_path: Path) -> None:
+    shards = layout(TENSORS, 20_000)
+    out, journal = tmp_path / "out", partial_folder(tmp_path / "out") / "journal.json"
+    begun(out, shards)
+    for name, damage in damaged_journals(journal.read_bytes()).items():
+        journal.write_bytes(damage)
+        with pytest.warns(AttemptWarning, match=r"journal.json is discarded: .*; its merge begins anew") as caught:
+            output = Output(out, shards, "k")
+        assert (len(caught), output.finished, output.recall("norms")) == (1, {}, None), name
+        output.close()
+    output = Output(out, shards, "k")
+    assert_completes(output, shards, out)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "huge", "link to a device", "temporary fifo", "model is a file"])
+def test_what_is_no_journal_at_all_holds_nothing_up(tmp_path: Path, kind: str) -> None:
+    shards = layout(TENSORS, 20_000)
+    out, half = tmp_path / "out", partial_folder(tmp_path / "out")
+    begun(out, shards)
+    journal = half / "journal.json"
+    if kind == "temporary fifo":
+        os.mkfifo(half / "journal.tmp")
+    elif kind == "model is a file":
+        shutil.rmtree(half / "model")
+        (half / "model").write_text("")
+    else:
+        journal.unlink()
+    if kind == "fifo":
+        os.mkfifo(journal)
+    elif kind == "folder":
+        (journal / "more").mkdir(parents=True)
+    elif kind == "huge":
+        journal.touch()
+        os.truncate(journal, 1 << 40)
+    elif kind == "link to a device":
+        journal.symlink_to("/dev/zero")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        output = Output(out, shards, "k")
+    assert len(caught) == (kind not in ("temporary fifo", "model is a file"))
+    assert_completes(output, shards, out)
 
 
 def test_what_a_killed_publish_left_is_not_published(tmp_path: Path) -> None:
@@ -381,33 +494,92 @@ def test_a_disk_without_room_does_not_cost_finished_shards(tmp_path: Path, monke
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB; skipped where mounting one is not allowed."""
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a file system is not allowed here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+SMALL_DISK = """
+import sys
+from pathlib import Path
+import pytest
+from test_writer import TENSORS, TensorInfo, assert_right, fill
+from lata.output.writer import Output, layout
+small_disk = Path(sys.argv[1])
+with pytest.raises(ValueError, match="the disk is full"):
+    Output(small_disk / "out", layout({"w": TensorInfo("F32", (400_000,))}), "k")
+assert not list(small_disk.iterdir())
+shards = layout(TENSORS)
+output = Output(small_disk / "out", shards, "k")
+fill(output, shards)
+with pytest.raises(ValueError, match="the disk is full.*; the finished weights are kept in .*/.out.partial"):
+    output.publish({"tokenizer.json": bytes(1 << 20)})
+output.close()
+output = Output(small_disk / "out", shards, "k")
+assert list(output.finished) == ["model.safetensors"]
+output.publish({"tokenizer.json": b"{}"})
+assert_right(small_disk / "out")
+assert [path.name for path in small_disk.iterdir()] == ["out"]
+"""
 
 
-def test_a_small_disk_takes_what_fits_and_keeps_nothing_of_what_does_not(small_disk: Path) -> None:
-    with pytest.raises(ValueError, match="the disk is full"):
-        Output(small_disk / "out", layout({"w": TensorInfo("F32", (400_000,))}), "k")
-    assert not list(small_disk.iterdir())
-    shards = layout(TENSORS)
-    output = Output(small_disk / "out", shards, "k")
-    fill(output, shards)
-    with pytest.raises(ValueError, match="the disk is full"):
-        output.publish({"tokenizer.json": bytes(1 << 20)})
-    output.discard()
-    assert not list(small_disk.iterdir())
-    output = Output(small_disk / "out", shards, "k")
-    fill(output, shards)
-    output.publish({"tokenizer.json": b"{}"})
-    assert_right(small_disk / "out")
+def test_a_small_disk_takes_what_fits_and_keeps_nothing_of_what_does_not(tmp_path: Path) -> None:
+    done = run_mounted(tmp_path, "1m", SMALL_DISK)
+    assert done.returncode == 0, done.stderr
+
+
+EMPTY_DISK = """
+import os, sys
+from pathlib import Path
+from test_writer import TENSORS, assert_right, fill, files
+from lata.output.place import is_mount
+from lata.output.writer import Output, held_bytes, layout
+from lata.planning import room
+out = Path(sys.argv[1])
+(out / "lost+found").mkdir()
+assert is_mount(out) and not is_mount(out.parent)
+link = out.with_name("link")
+link.symlink_to(out)
+shards = layout(TENSORS, 20_000)
+assert room.problems_of(link, 100_000, []) == []
+assert "needs" in room.problems_of(link, 2_000_000, [])[0]
+output = Output(link, shards, "k")
+output.write(shards[0].file, shards[0].size - 3, __import__("numpy").zeros(3, "uint8"))
+assert held_bytes(link) and sorted(os.listdir(out)) == [".lata.partial", "lost+found"]
+output.close()
+assert room.problems_of(link, 100_000, []) == []
+output = Output(link, shards, "k")
+fill(output, shards)
+output.publish({"config.json": b"{}", "chat/one.jinja": b"x"})
+wanted = [*(shard.file for shard in shards), "chat", "config.json", "lost+found", "model.safetensors.index.json"]
+assert sorted(os.listdir(out)) == sorted(wanted)
+(out / "lost+found").rmdir()
+assert "exists and is not empty" in room.problems_of(link, 1, [])[0]
+try:
+    Output(out, shards, "k")
+except ValueError as error:
+    assert "exists and is not empty" in str(error)
+else:
+    raise AssertionError
+os.remove(out / "config.json"); os.remove(out / "chat" / "one.jinja"); os.rmdir(out / "chat")
+assert_right(out)
+"""
+
+
+def test_an_empty_mount_point_is_written_into(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    done = run_mounted(tmp_path / "out", "1m", EMPTY_DISK)
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_bind_mount_from_the_same_disk_is_one_too(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "within a folder", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    script = "from pathlib import Path; from lata.output.place import is_mount; import sys\n"
+    script += f"assert is_mount(Path({str(outside)!r})) and is_mount(Path({str(inside)!r}))\n"
+    script += f"assert not is_mount(Path({str(tmp_path)!r}))"
+    python = shlex.join([sys.executable, "-c", script])
+    bind = f"mount --bind {shlex.quote(str(outside))} {shlex.quote(str(outside))} && {python}"
+    shell = "import subprocess, sys; sys.exit(subprocess.run(['sh', '-c', sys.argv[2]]).returncode)"
+    done = run_mounted(inside, "64k", shell, bind)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_parent_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -419,12 +591,11 @@ def test_a_parent_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 SCRIPT = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 from test_writer import TENSORS, fill
 from lata.output.writer import Output, layout
 shards = layout(TENSORS, 20_000)
 print("go", flush=True)
-output = Output(Path(sys.argv[2]), shards, "k")
+output = Output(Path(sys.argv[1]), shards, "k")
 output.note("pass", 1)
 fill(output, shards)
 output.publish({"config.json": b"{}"})
@@ -432,7 +603,6 @@ output.publish({"config.json": b"{}"})
 
 
 def test_a_process_killed_at_any_moment_leaves_nothing_half_and_the_next_one_completes_it(tmp_path: Path) -> None:
-    here = str(Path(__file__).parent)
     shards = layout(TENSORS, 20_000)
     began = time.perf_counter()
     whole = Output(tmp_path / "whole", shards, "k")
@@ -442,7 +612,9 @@ def test_a_process_killed_at_any_moment_leaves_nothing_half_and_the_next_one_com
     out = tmp_path / "out"
     unfinished = 0
     for attempt in range(8):
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, here, str(out)], stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(out)], stdout=subprocess.PIPE, env=with_test_modules()
+        )
         assert process.stdout is not None
         assert process.stdout.readline() == b"go\n"
         time.sleep(seconds * attempt / 8)
@@ -460,12 +632,20 @@ def test_a_process_killed_at_any_moment_leaves_nothing_half_and_the_next_one_com
     assert files(out) == files(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("mounted", [False, True])
 def test_an_attempt_that_stops_before_any_step_leaves_nothing_half_and_can_be_completed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: bool
 ) -> None:
     shards = layout(TENSORS, 20_000)
     extra = {"config.json": b"{}", "extra/a": b"x"}
     out = tmp_path / "out"
+    if mounted:
+        monkeypatch.setattr(place, "is_mount", lambda path: path == out)
+
+    def empty() -> None:
+        shutil.rmtree(out, ignore_errors=True)
+        if mounted:
+            (out / "lost+found").mkdir(parents=True)
 
     class Killed(BaseException):
         pass
@@ -480,7 +660,11 @@ def test_an_attempt_that_stops_before_any_step_leaves_nothing_half_and_can_be_co
         return call
 
     def found() -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        return {
+            path.name: path.read_bytes()
+            for path in out.rglob("*")
+            if path.is_file() and ".lata.partial" not in path.parts
+        }
 
     def complete() -> dict[str, bytes]:
         output = Output(out, shards, "k")
@@ -488,10 +672,11 @@ def test_an_attempt_that_stops_before_any_step_leaves_nothing_half_and_can_be_co
         output.publish(extra)
         return found()
 
+    empty()
     wanted = complete()
     stopped = 0
     while True:
-        shutil.rmtree(out)
+        empty()
         output = Output(out, shards, "k")
         with monkeypatch.context() as patch:
             budget = [stopped]
@@ -504,8 +689,16 @@ def test_an_attempt_that_stops_before_any_step_leaves_nothing_half_and_can_be_co
             except Killed:
                 stopped += 1
         os.close(output._lock._file)
-        if out.exists():
+        if not place.is_free(out):
             assert found() == wanted
+        elif mounted and stopped % 2:
+            # Another merge takes the place: nothing of the first is left.
+            Output(out, shards, "other").discard()
+            assert found() == {}
         else:
             assert complete() == wanted
     assert stopped > 10
+    if mounted:
+        assert sorted(path.name for path in out.iterdir()) == sorted(
+            ["config.json", "extra", "lost+found", "model.safetensors.index.json", *(s.file for s in shards)]
+        )
