@@ -7,12 +7,13 @@ keys are refused, and size, depth and length of a scalar are bounded. Nothing in
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from lata.checkpoints.json_files import open_regular
 
 #: Most bytes of a file, values in it, characters of one, and mappings and lists inside one another.
 LARGEST, MOST, LONGEST, DEEPEST = 2**18, 10_000, 2**13, 8
@@ -74,10 +75,7 @@ class _Plain(yaml.SafeLoader):
 
 def _text(file: Path) -> str:
     try:
-        # Without O_NONBLOCK a pipe of this name would block for ever.
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ValueError(f"{file} is no regular file; give the file itself")
+        with os.fdopen(open_regular(file), "rb") as stream:
             data = stream.read(LARGEST + 1)
     except OSError as error:
         raise ValueError(f"cannot read {file}: {error.strerror}") from None

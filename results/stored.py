@@ -30,6 +30,19 @@ FORMAT = 1
 #: Frames that not every study or sweep has.
 OPTIONAL = ("granular", "others")
 
+_TEXT, _NUMBER, _LIST, _MAP = (str,), (int, float), (list,), (dict,)
+#: Key of ``meta`` → the types of its value and, in a list or mapping, of what it holds; null and other keys pass.
+_META: dict[str, tuple[tuple[type, ...], tuple[type, ...]]] = {
+    **dict.fromkeys(("experiment", "family", "title", "command", "run_key", "baseline", "selection"), (_TEXT, ())),
+    **dict.fromkeys(("harm_threshold", "utility_margin"), (_NUMBER, ())),
+    **dict.fromkeys(("models", "controls", "lambdas", "development", "notes"), (_LIST, _TEXT)),
+    **dict.fromkeys(("expert_task", "method_notes", "schedule"), (_MAP, _TEXT)),
+    **dict.fromkeys(("forgets", "methods"), (_MAP, _MAP)),
+    "seeds": (_LIST, _NUMBER),
+    "merges": (_MAP, _LIST),
+    "noise_floor": (_MAP, (*_NUMBER, type(None))),
+}
+
 _MODEL = ("seed", *KEY, "point")
 _ITEM_COLUMNS = (*_MODEL, *ITEM_COLUMNS)
 #: Metrics of one task share most of their values; models one after the other let a codec find that.
@@ -96,11 +109,11 @@ def load(folder: Path) -> Sweep:
         if not (folder / name).is_file():
             raise ValueError(f"{folder} {_missing(folder, name)}")
     again = "make the run again with the command that made it (finished steps come from the cache)"
-    record = _read(folder / STUDY, again, lambda raw: dict(json.loads(raw)))
+    record = _read(folder / STUDY, again, _record)
     if record.get("format") != FORMAT:
         raise ValueError(f"{folder / STUDY} is of another version of this suite; {again}")
     raw = (folder / ITEMS).read_bytes()
-    if record.get("digests", {}).get(ITEMS) != hashlib.sha256(raw).hexdigest():
+    if record["digests"].get(ITEMS) != hashlib.sha256(raw).hexdigest():
         raise ValueError(f"{folder / ITEMS} is damaged or belongs to another {STUDY}; {again}")
     items = _read(folder / ITEMS, again, lambda raw: pd.read_parquet(io.BytesIO(raw)))
     scores = _read(folder / SCORES, again, lambda raw: pd.read_parquet(io.BytesIO(raw)))
@@ -111,6 +124,25 @@ def load(folder: Path) -> Sweep:
         return Sweep(_pointed(scores[columns]), items, choices, similarity, weights, dict(record["meta"]), **more)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}; {again}") from error
+
+
+def _record(raw: bytes) -> dict[str, Any]:
+    """The content of ``study.json``, maybe a stranger's; ValueError where a value is of another type."""
+    record = json.loads(raw)
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        return {"format": None}
+    frames = [record.get(name) for name in ("choices", "similarity", "weights")]
+    frames += [record[name] for name in OPTIONAL if name in record]
+    if not all(isinstance(part, dict) for part in (record.get("meta"), record.get("digests"), *frames)):
+        raise ValueError("a part is no object")
+    if not all(isinstance(column, list) for frame in frames for column in frame.values()):
+        raise ValueError("a column is no list")
+    for key, (kinds, inner) in _META.items():
+        value = record["meta"].get(key)
+        held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if value is not None and not (isinstance(value, kinds) and all(isinstance(one, inner) for one in held)):
+            raise ValueError(f"{key} has another type")
+    return record
 
 
 def _missing(folder: Path, name: str) -> str:
@@ -127,7 +159,7 @@ def _read(path: Path, again: str, parse: Callable[[bytes], Read]) -> Read:
 
     try:
         return parse(path.read_bytes())
-    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, TypeError, RecursionError, pyarrow.ArrowException) as error:
         raise ValueError(f"{path} cannot be read; {again}") from error
 
 

@@ -79,7 +79,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
         (tmp_path / "pipe", "no regular file"),
         (Path("/dev/zero"), "no regular file"),
         (tmp_path / "none", "No such file"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "no regular file"),
     ):
         with pytest.raises(ValueError, match=message):
             read_yaml(place)

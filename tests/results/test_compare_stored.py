@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,20 @@ def test_a_damaged_file_is_named_in_one_line(name: str, tmp_path: Path, sweep: S
         stored.load(tmp_path)
     assert "\n" not in str(caught.value)
     assert "make the run again" in str(caught.value)
+
+
+def test_a_stranger_s_record_with_other_types_is_refused_in_one_line(tmp_path: Path, sweep: Sweep) -> None:
+    file = written(sweep, tmp_path) / stored.STUDY
+    record = json.loads(file.read_bytes())
+    texts = {"choices": [], "digests": [], "meta": 5, "weights": {"a": 1}, "granular": None, "format": "1"}
+    bad = [json.dumps({**record, key: value}) for key, value in texts.items()]
+    for key, value in {"merges": {"a": "b"}, "baseline": [1], "expert_task": {"a": []}, "seeds": ["x"]}.items():
+        bad.append(json.dumps({**record, "meta": {**record["meta"], key: value}}))
+    for text in (*bad, "[" * 200_000, "5", "null", '{"format": 1}', "{}", "NaN", "\udcff"):
+        file.write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(ValueError, match=r"study\.json (cannot be read|is of another version)") as caught:
+            stored.load(tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 def test_items_of_another_run_are_found_out(tmp_path: Path, sweep: Sweep) -> None:
