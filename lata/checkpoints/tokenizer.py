@@ -44,6 +44,15 @@ class Vocabulary:
         return {number: token for table in tables for token, number in table.items()}
 
     @cached_property
+    def added(self) -> frozenset[int]:
+        """Numbers of tokens that were added to the trained vocabulary, such as ``<|im_end|>``."""
+        if FAST in self.files:
+            return frozenset(entry["id"] for entry in read_json(self.files[FAST]).get("added_tokens") or [])
+        return frozenset(
+            read_json(self.files["added_tokens.json"]).values() if "added_tokens.json" in self.files else ()
+        )
+
+    @cached_property
     def rules(self) -> Mapping[str, str]:
         """What cuts text into tokens (``merges``, ``scores``, ``tokenizer.model``) → digest."""
         if FAST in self.files:
@@ -95,7 +104,7 @@ def differences(
     Args:
         a, b: the vocabularies.
         names: what messages call them.
-        shared_rows: compare only the numbers under this one that both vocabularies have.
+        shared_rows: compare only the numbers under this one that both vocabularies have, `renamed` ones aside.
 
     Raises:
         ValueError: a file is damaged.
@@ -103,16 +112,13 @@ def differences(
     if a.digest == b.digest:
         return []
     lines = []
-    if a.tokens and b.tokens:
-        common = [
-            number for number in a.tokens.keys() & b.tokens.keys() if shared_rows is None or number < shared_rows
-        ]
-        other = sorted(number for number in common if a.tokens[number] != b.tokens[number])
-        if other:
-            first = other[0]
-            more = f", and {len(other) - 1} more numbers differ" if len(other) > 1 else ""
-            one, two = a.tokens[first], b.tokens[first]
-            lines.append(f"tokenizers: number {first} is {one!r} in {names[0]} and {two!r} in {names[1]}{more}")
+    known = set() if shared_rows is None else set(renamed(a, b, shared_rows))
+    other = [number for number in _other(a, b, shared_rows) if number not in known]
+    if other:
+        first = other[0]
+        more = f", and {len(other) - 1} more numbers differ" if len(other) > 1 else ""
+        one, two = a.tokens[first], b.tokens[first]
+        lines.append(f"tokenizers: number {first} is {one!r} in {names[0]} and {two!r} in {names[1]}{more}")
     if shared_rows is None:
         if a.tokens and b.tokens:
             lines += _extra(a, b, names) + _extra(b, a, names[::-1])
@@ -120,6 +126,22 @@ def differences(
             if a.rules[rule] != b.rules[rule]:
                 lines.append(f"tokenizers: {rule} of {names[0]} and {names[1]} differ")
     return lines
+
+
+def renamed(a: Vocabulary, b: Vocabulary, shared_rows: int) -> list[int]:
+    """The numbers under `shared_rows` of added tokens that have other names in the other vocabulary."""
+    if a.digest == b.digest:
+        return []
+    return [number for number in _other(a, b, shared_rows) if number in a.added and number in b.added]
+
+
+def _other(a: Vocabulary, b: Vocabulary, shared_rows: int | None) -> list[int]:
+    """The numbers that both have, with other tokens."""
+    return sorted(
+        number
+        for number in a.tokens.keys() & b.tokens.keys()
+        if a.tokens[number] != b.tokens[number] and (shared_rows is None or number < shared_rows)
+    )
 
 
 def _extra(a: Vocabulary, b: Vocabulary, names: tuple[str, str]) -> list[str]:

@@ -144,7 +144,7 @@ def make_plan(
     alike = [other for other in others if compare.compare(pre, other, findings, common)]
     _note_twins(experts, findings)
     rows = _rows(start, [pre, *others]) if common else {}
-    compare.compare_tokenizers(pre, alike, findings, _shared_tokens([pre, *others]) if common else None)
+    compare.compare_tokenizers(pre, alike, findings, _shared_tokens([pre, *others]), common)
     _note_dtypes(start, [pre, *others], findings)
     layers = compare.blocks(pre)
     if needs_base and inputs.base is None:

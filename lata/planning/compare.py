@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from lata.checkpoints import tied
-from lata.checkpoints.tokenizer import Vocabulary, differences, vocabulary
+from lata.checkpoints.tokenizer import Vocabulary, differences, renamed, vocabulary
 from lata.layers import layer_map, layers_in_order
 from lata.planning import configs
 from lata.tensors import Checkpoint, TensorInfo
@@ -67,21 +67,43 @@ def compare(pre: Checkpoint, other: Checkpoint, findings: Findings, common: bool
 
 
 def compare_tokenizers(
-    pre: Checkpoint, others: Iterable[Checkpoint], findings: Findings, shared_rows: int | None
+    pre: Checkpoint, others: Iterable[Checkpoint], findings: Findings, shared_rows: int, common: bool
 ) -> None:
-    """Note where tokens of θ_pre and of other checkpoints differ; of the first `shared_rows` only, where given."""
+    """Note where tokens of θ_pre and of other checkpoints differ.
+
+    Args:
+        pre: θ_pre.
+        others: the other checkpoints.
+        findings: gets the lines.
+        shared_rows: rows that every table of tokens has.
+        common: only these count, and added tokens of them may have other names. Advised where that is enough.
+    """
     ours = _vocabulary(pre, findings)
-    advice = "give models with one tokenizer" + (", or set vocab=common" if shared_rows is None else "")
     for other in others:
         theirs = _vocabulary(other, findings)
         if ours is None or theirs is None:
             continue
         try:
-            lines = differences(ours, theirs, (pre.label, other.label), shared_rows)
+            names = pre.label, other.label
+            left = differences(ours, theirs, names, shared_rows)
+            lines = left if common else differences(ours, theirs, names)
+            several = renamed(ours, theirs, shared_rows)
         except ValueError as error:
             findings.problems.append(str(error))
-        else:
-            findings.problems += [f"{line}; {advice}" for line in lines]
+            continue
+        advice = "give models with one tokenizer"
+        if not common and not left:
+            advice += ", or set vocab=common" + (
+                " to take added tokens of other names for the same" if several else ""
+            )
+        if common and several:
+            listed = ", ".join(f"{n} {ours.tokens[n]!r} → {theirs.tokens[n]!r}" for n in several[:MOST_LINES])
+            more = f" and {len(several) - MOST_LINES} more" if len(several) > MOST_LINES else ""
+            findings.warnings.append(
+                f"tokenizers: added tokens of {pre.label} have other names in {other.label} ({listed}{more}); "
+                "their rows are merged all the same"
+            )
+        findings.problems += [f"{line}; {advice}" for line in lines]
 
 
 def vocabulary_sized(name: str, shapes: Iterable[tuple[int, ...]]) -> bool:

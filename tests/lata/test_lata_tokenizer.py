@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lata.checkpoints.tokenizer import Vocabulary, differences, vocabulary
+from lata.checkpoints.tokenizer import Vocabulary, differences, renamed, vocabulary
 
 TOKENS = {"a": 0, "b": 1, "ab": 2}
 ADDED = [{"id": 3, "content": "</s>", "special": True}]
@@ -78,10 +78,31 @@ def test_scores_of_a_unigram_model_count(tmp_path: Path) -> None:
 def test_with_shared_rows_only_numbers_that_both_have_count(tmp_path: Path) -> None:
     a = fast(tmp_path / "a")
     b = fast(
-        tmp_path / "b", {"merges": ["b a"]}, added=[{"id": 3, "content": "<eos>"}, {"id": 4, "content": "<pad>"}]
+        tmp_path / "b", {"vocab": {**TOKENS, "<eos>": 3}, "merges": ["b a"]}, added=[{"id": 4, "content": "<pad>"}]
     )
     assert differences(a, b, NAMES, shared_rows=3) == []
     assert differences(a, b, NAMES, shared_rows=4) == ["tokenizers: number 3 is '</s>' in pre and '<eos>' in math"]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_added_tokens_of_other_names_are_told_apart_from_words(tmp_path: Path, older: bool) -> None:
+    """As in distills of R1, which call reserved tokens of Qwen <think>; files of both generations."""
+
+    def made(name: str, **added: int) -> Vocabulary:
+        if not older:
+            return fast(tmp_path / name, added=[{"id": n, "content": token} for token, n in added.items()])
+        (tmp_path / name).mkdir()
+        files = [tmp_path / name / file for file in ("vocab.json", "added_tokens.json")]
+        for file, content in zip(files, (TOKENS, added), strict=True):
+            file.write_text(json.dumps(content))
+        return found(*files)
+
+    a, b = made("a", end=3, box=4, more=5), made("b", end=3, think=4, also=5)
+    assert renamed(a, b, 5) == [4]
+    assert renamed(a, b, 9) == [4, 5]
+    assert renamed(a, a, 9) == []
+    assert differences(a, b, NAMES, shared_rows=9) == []
+    assert len(differences(a, b, NAMES)) == 1
 
 
 def test_older_files_are_compared_where_there_is_no_newer_one(tmp_path: Path) -> None:

@@ -206,6 +206,32 @@ def test_tokenizers_that_differ_are_a_problem(family: Family) -> None:
     assert family.plan(vocab="common").problems == ()
 
 
+def test_added_tokens_of_other_names_are_merged_where_the_advice_is_followed(family: Family) -> None:
+    def named(label: str, *added: str) -> None:
+        content = json.loads(tokenizer(5))
+        content["added_tokens"] = [{"id": 5 + place, "content": token} for place, token in enumerate(added)]
+        (family.root / label / "tokenizer.json").write_text(json.dumps(content))
+
+    for label, added in {"pre": "box", "code": "box", "math": "think"}.items():
+        named(label, f"<{added}>", f"</{added}>")
+    problem = (
+        "tokenizers: number 5 is '<box>' in pre and '<think>' in math, and 1 more numbers differ; give models wi"
+    )
+    assert family.plan().problems == (
+        f"{problem}th one tokenizer, or set vocab=common to take added tokens of other names for the same",
+    )
+    plan = family.plan(vocab="common")
+    assert plan.problems == ()
+    assert plan.warnings == (
+        "tokenizers: added tokens of pre have other names in math (5 '<box>' → '<think>', 6 '</box>' → '</think>'); "
+        "their rows are merged all the same",
+    )
+    content = json.loads(tokenizer(5, t0=1, t1=0))
+    content["added_tokens"] = [{"id": 5, "content": "<think>"}]
+    (family.root / "math" / "tokenizer.json").write_text(json.dumps(content))
+    assert family.plan().problems[0].endswith("give models with one tokenizer")
+
+
 def test_a_model_without_a_tokenizer_is_not_compared_but_named(family: Family) -> None:
     (family.root / "code" / "tokenizer.json").unlink()
     assert family.plan().warnings == ("code has no tokenizer beside its weights: tokens are not compared",)
