@@ -131,7 +131,7 @@ def _record(raw: bytes) -> dict[str, Any]:
     record = json.loads(raw)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         return {"format": None}
-    frames = [record.get(name) for name in ("choices", "similarity", "weights")]
+    frames: list[Any] = [record.get(name) for name in ("choices", "similarity", "weights")]
     frames += [record[name] for name in OPTIONAL if name in record]
     if not all(isinstance(part, dict) for part in (record.get("meta"), record.get("digests"), *frames)):
         raise ValueError("a part is no object")
