@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from eval.settings import TASK_FOLDER, EvalSettings
+from eval.settings import CODE_TASKS, TASK_FOLDER, EvalSettings, documents_of
 from eval.sources import content
 
 #: Settings that say where to run or what is allowed, not what comes out. The data count by content instead.
@@ -47,8 +47,9 @@ def task_fingerprint(settings: EvalSettings) -> str:
     package = Path(__file__).parent
     files = [path for path in package.rglob("*.py") if "tasks" not in path.relative_to(package).parts]
     for task in settings.tasks:
-        files += [path for path in (TASK_FOLDER / task).rglob("*") if path.suffix in (".py", ".yaml")]
-    for path in sorted(files):
+        folders = {TASK_FOLDER / task, TASK_FOLDER / documents_of(task)}  # one protocol can build on another
+        files += [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml")]
+    for path in sorted({*files}):
         add(path.relative_to(package).as_posix(), path.read_bytes())
     for task in settings.tasks:
         for name, document in content(task, settings.source, settings.data_dir, settings.split, settings.shots(task)):
@@ -61,7 +62,7 @@ def task_fingerprint(settings: EvalSettings) -> str:
 def _deciding(settings: EvalSettings) -> dict[str, Any]:
     """The settings that decide answers, without those that do nothing beside the others."""
     ignored = {*NOT_DECIDING, "judge"}
-    if settings.samples == 1 or "humaneval" not in settings.tasks:
+    if settings.samples == 1 or not {*CODE_TASKS} & {*settings.tasks}:
         ignored.update(SAMPLING_KEYS)
     if settings.backend != "vllm":
         ignored.update(VLLM_KEYS)

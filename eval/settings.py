@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 #: The paper's tasks, which have miniature twins.
 CORE_TASKS = ("wikitext", "gsm8k", "humaneval", "refusal")
-TASKS = (*CORE_TASKS, *MULTILINGUAL)
+#: Tasks with a folder of their own under ``eval/tasks``.
+OWN_TASKS = (*CORE_TASKS, "humaneval_instruct")
+TASKS = (*OWN_TASKS, *MULTILINGUAL)
+#: Tasks that run the programs which models write.
+CODE_TASKS = ("humaneval", "humaneval_instruct")
 CHOICES: dict[str, tuple[str, ...]] = {
     "source": ("mini", "local", "hub"),
     "split": ("test", "dev"),
@@ -38,9 +42,14 @@ def refuse(key: str, value: object, valid: tuple[str, ...]) -> ValueError:
     return ValueError(f"eval.{key}: unknown value {value!r}; {hint}Choose from: {', '.join(valid)}.")
 
 
+def documents_of(task: str) -> str:
+    """The task that names a task's documents: another protocol on the same problems has no files of its own."""
+    return "humaneval" if task in CODE_TASKS else task
+
+
 def has_development_split(task: str, source: str) -> bool:
     """Whether a task has ``eval.split=dev``; a folder (``local``) may hold a file for any but HumanEval."""
-    if task == "humaneval":
+    if task in CODE_TASKS:
         return source == "mini"
     return source != "hub" or task not in MULTILINGUAL or MULTILINGUAL[task].dev is not None
 
@@ -138,11 +147,12 @@ class EvalSettings:
                 f'refusal_{self.split}.jsonl (one {{"prompt": …}} a line), or leave refusal out of eval.tasks.'
             )
         self._check_multilingual()
-        if self.split == "dev" and "humaneval" in self.tasks and not has_development_split("humaneval", self.source):
-            raise ValueError(
-                "eval.split=dev: HumanEval has a test split only; leave humaneval out of eval.tasks, or set "
-                "eval.split=test."
-            )
+        for task in CODE_TASKS:
+            if self.split == "dev" and task in self.tasks and not has_development_split(task, self.source):
+                raise ValueError(
+                    f"eval.split=dev: HumanEval has a test split only; leave {task} out of eval.tasks, or set "
+                    "eval.split=test."
+                )
 
     def _check_multilingual(self) -> None:
         for task in self.tasks:

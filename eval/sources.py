@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from eval import multilingual_rows
 from eval.data import checked, document_path, hub_rows, needed, part_file, read_bytes, read_documents, read_text
 from eval.multilingual import MULTILINGUAL
-from eval.settings import STOCK_SHOTS
+from eval.settings import STOCK_SHOTS, documents_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -148,6 +148,7 @@ def content(task: str, source: str, data_dir: Path | None, split: str, shots: in
     if task in MULTILINGUAL:
         yield from multilingual_rows.content(task, source, data_dir, split, shots)
         return
+    task = documents_of(task)
     if source == "mini":
         path = document_path(needed(data_dir, task), task, split)
         yield path.name, read_bytes(path)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from eval.data import document_path, json_lines, part_file, read_documents
 from eval.multilingual import MULTILINGUAL
 from eval.multilingual_rows import DEV_ROWS, checked_row
-from eval.settings import STOCK_SHOTS
+from eval.settings import CODE_TASKS, STOCK_SHOTS, documents_of
 from eval.sources import local_path, read_pages
 from experiments.config import StudyPlan
 from experiments.family_config import mini_family
@@ -38,7 +38,7 @@ def documents(study: StudyPlan, tokenizer: Path | None, answers: float) -> list[
     for task in settings.tasks:
         own = _counted(study, task, tokenizer) or _recorded(study, task)
         count = own.count if settings.limit is None else min(own.count, settings.limit)
-        samples = settings.samples if task == "humaneval" else own.samples
+        samples = settings.samples if task in CODE_TASKS else own.samples
         found.append(replace(own, count=count, samples=samples, answer=own.answer * answers))
     return found
 
@@ -82,8 +82,8 @@ def _counted(study: StudyPlan, task: str, file: Path | None) -> Documents | None
     lengths = _lengths(tokenizer, prompts[:limit])
     known = _recorded(study, task)
     before = float(sum(_lengths(tokenizer, [shots])) if shots else 0)
-    if task in MULTILINGUAL:
-        before += GUESSED[task].fixed / GUESSED[task].density
+    if (fixed := (GUESSED | RECORDED)[task]).fixed:
+        before += fixed.fixed / fixed.density
     own = _lengths(tokenizer, [text for text in answers[:limit] if text])
     # The miniature answers were measured, and a benchmark that has none keeps what is recorded.
     measured = study.config.eval.source.value == "mini" or not own
@@ -102,10 +102,11 @@ def _texts(study: StudyPlan, task: str) -> tuple[str, list[str], list[str]]:
     settings = study.config.eval
     source, split = settings.source.value, settings.split
     fields = {"wikitext": ["page"], "gsm8k": ["question", "answer"], "humaneval": ["prompt", "canonical_solution"]}
-    wanted = fields.get(task, ["prompt"])
+    name = documents_of(task)
+    wanted = fields.get(name, ["prompt"])
     shots = ""
     if source == "mini":
-        rows = read_documents(document_path(_mini_folder(study), task, split), wanted[:1])
+        rows = read_documents(document_path(_mini_folder(study), name, split), wanted[:1])
     else:
         if settings.data_dir is None or (source == "hub" and task != "refusal"):
             raise ValueError("not here")
@@ -113,13 +114,14 @@ def _texts(study: StudyPlan, task: str) -> tuple[str, list[str], list[str]]:
         if task in MULTILINGUAL:
             return _multilingual(study, task, folder)
         part = "train" if (task, split) == ("gsm8k", "dev") else split
-        path = local_path(folder, task, part)
+        path = local_path(folder, name, part)
         rows = read_pages(path) if task == "wikitext" else read_documents(path, wanted)
         if task == "gsm8k" and (count := _shots(study, task)):
             solved = read_documents(local_path(folder, task, "train"), wanted)
             shots = "\n\n".join(f"{_prompt(row)} {row['answer']}" for row in solved[:count]) + "\n\n"
             rows = rows[count:] if split == "dev" else rows
-    return shots, [_prompt(row) for row in rows], [str(row.get(wanted[-1]) or "") for row in rows if len(wanted) > 1]
+    prompts = [_prompt(row) * (2 if task == "humaneval_instruct" else 1) for row in rows]
+    return shots, prompts, [str(row.get(wanted[-1]) or "") for row in rows if len(wanted) > 1]
 
 
 def _prompt(row: Mapping[str, str]) -> str:

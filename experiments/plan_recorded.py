@@ -85,6 +85,7 @@ RECORDED = {
     "wikitext": Recorded(62, 20_241, 73_042, 0, 0),
     "gsm8k": Recorded(1_319, 257.9, 866, 292.9, 256, shot=372),
     "humaneval": Recorded(164, 450.6, 1_360, 180.9, 1_024, spread=0.54),
+    "humaneval_instruct": Recorded(164, 901.2, 2_720, 180.9, 1_024, spread=0.54, fixed=140),
     "refusal": Recorded(0, 120, 400, 1_024, 256),
 }
 
@@ -106,5 +107,6 @@ MINI = {
     "wikitext": Documents("wikitext", 300, 54.1, 81),
     "gsm8k": Documents("gsm8k", 300, 35.2, 41, 26.7, 64),
     "humaneval": Documents("humaneval", 300, 30.1, 43, 18.7, 64, 0.54),
+    "humaneval_instruct": Documents("humaneval_instruct", 300, 135.2, 161, 18.7, 64, 0.54),
     "refusal": Documents("refusal", 300, 15.5, 18, 11.2, 64),
 }

@@ -23,7 +23,7 @@ CONTROLS = ("ta_norm_matched", "ta_half", "lata_shuffled", "lata_reversed", "dep
 ORDER = (*BASELINES, *OTHERS, *LATA)
 TASKS = tuple(PRIMARY)
 #: Short headings for the terminal and for narrow tables; other tasks stand there with their names.
-SHORT = {"wikitext": "ppl", "gsm8k": "math", "humaneval": "code", "refusal": "ua"}
+SHORT = {"wikitext": "ppl", "gsm8k": "math", "humaneval": "code", "humaneval_instruct": "code chat", "refusal": "ua"}
 
 
 class Model(NamedTuple):

@@ -14,7 +14,7 @@ import pytest
 
 from eval.fingerprint import task_fingerprint
 from eval.judge_settings import JudgeSettings
-from eval.settings import CORE_TASKS, TASKS, EvalSettings, has_development_split
+from eval.settings import CODE_TASKS, CORE_TASKS, TASKS, EvalSettings, has_development_split
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_the_fingerprint_takes_less_than_three_tenths_of_a_second(data_dir: Path
 
 def test_tasks_without_a_development_split_are_known() -> None:
     assert {task for task in TASKS if not has_development_split(task, "hub")} == {
-        *("humaneval", "xquad_de", "xquad_ru", "xquad_th"),
+        *("humaneval", "humaneval_instruct", "xquad_de", "xquad_ru", "xquad_th"),
         *("truthfulqa_de_mc2", "truthfulqa_ru_mc2", "truthfulqa_zh_mc2"),
     }
-    assert {task for task in TASKS if not has_development_split(task, "local")} == {"humaneval"}
+    assert {task for task in TASKS if not has_development_split(task, "local")} == {*CODE_TASKS}
     assert all(has_development_split(task, "mini") for task in CORE_TASKS)

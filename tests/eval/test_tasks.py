@@ -11,7 +11,7 @@ import pytest
 import yaml
 from eval_documents import ROWS
 
-from eval.settings import CORE_TASKS, TASK_FOLDER, EvalSettings
+from eval.settings import CORE_TASKS, OWN_TASKS, TASK_FOLDER, EvalSettings
 
 #: What a variant may say: which it is and where its documents come from.
 DATA_KEYS = {"include", "task", "custom_dataset", "metadata"}
@@ -20,6 +20,7 @@ MINI_KEYS = {
     "wikitext": set(),
     "gsm8k": {"training_split", "fewshot_split", "num_fewshot", "generation_kwargs"},
     "humaneval": {"generation_kwargs"},
+    "humaneval_instruct": {"generation_kwargs"},
     "refusal": {"generation_kwargs"},
 }
 #: What our YAML puts in the place of the stock one's.
@@ -88,7 +89,7 @@ def prompts(task: Any) -> list[str]:
     return [instance.args[0] for instance in task.instances]
 
 
-@pytest.mark.parametrize("task", CORE_TASKS)
+@pytest.mark.parametrize("task", OWN_TASKS)
 def test_variants_differ_by_data_and_the_twin_by_shots_and_answer_length(task: str) -> None:
     base = plain_yaml(TASK_FOLDER / task / f"_{task}.yaml")
     for source in SOURCES:
@@ -283,7 +284,7 @@ def test_every_opening_is_found_behind_quotation_marks_and_in_capitals_and_none_
             assert rule().refuses(answer), answer
 
 
-@pytest.mark.parametrize("task", CORE_TASKS)
+@pytest.mark.parametrize("task", OWN_TASKS)
 def test_every_readme_names_its_variants_and_their_versions(task: str) -> None:
     readme = (TASK_FOLDER / task / "README.md").read_text()
     for source in SOURCES:
@@ -301,4 +302,4 @@ def test_lm_eval_finds_exactly_the_variants() -> None:
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(TASK_FOLDER), include_defaults=False)
-    assert sorted(manager.all_tasks) == sorted(f"{task}_{source}" for task in CORE_TASKS for source in SOURCES)
+    assert sorted(manager.all_tasks) == sorted(f"{task}_{source}" for task in OWN_TASKS for source in SOURCES)
