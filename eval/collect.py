@@ -102,9 +102,7 @@ def collect(
                     f"refusal: {len(samples) - len(graded)} of {len(samples)} answers got no grade from the judge"
                 )
             own += graded
-        given = _answers(task, samples)
-        if given and not any(answer["answer"].strip() for answer in given):
-            warnings.append(f"{task}: the model generated nothing; all {len(given)} answers are empty")
+        answers += _answers(task, samples)
         counts = _counts(own)
         for (metric, filter_name), (value, of_version) in values.items():
             score = {"task": task, "metric": metric, "filter": filter_name, "split": settings.split, "value": value}
@@ -112,7 +110,6 @@ def collect(
             score |= {"dtype": settings.dtype, "batch_size": settings.batch_size}
             scores.append({**score, "chat_template": chat_template[task], "sandbox": sandbox(task)})
         items += own
-        answers += given
     table = pd.DataFrame([astuple(item) for item in items], columns=list(ITEM_COLUMNS))
     return Evaluation(table, scores, answers, tuple(warnings))
 

@@ -15,11 +15,13 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eval.collect import Evaluation, collect
 from eval.fingerprint import task_fingerprint
-from eval.settings import EvalSettings
+from eval.notices import notices
+from eval.settings import CODE_TASKS, EvalSettings
 from eval.task_loading import build_requests, load_tasks
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Evaluator:
         if tokenizer is None:
             raise ValueError("the model has no tokenizer. Save one beside its weights, or name one.")
         templated = _uses_template(settings, tokenizer)
-        if "humaneval" in settings.tasks:
+        if {*CODE_TASKS} & {*settings.tasks}:
             from eval import sandbox
 
             sandbox.check(settings.allow_weaker_sandbox)
@@ -70,6 +72,7 @@ class Evaluator:
             for task in settings.tasks
         }
         self._tokens = self._tokenise()
+        self._highest = max((max(ids) for ids in self.requests.encoded.values() if ids), default=0)
 
     def __call__(self, model: PreTrainedModel | Engine) -> Evaluation:
         """Score one model. It is moved to the settings' device and left there.
@@ -99,6 +102,7 @@ class Evaluator:
             with _quiet(), _seeded(settings):
                 wrapped: Any = language_model(model, self.requests, settings)
                 self._check_context(wrapped.max_length)
+                self._check_rows(wrapped)
                 templated = "on" in self.chat_template.values()
                 results = evaluate(
                     wrapped,
@@ -112,7 +116,12 @@ class Evaluator:
                 )
         finally:
             torch.set_num_threads(threads)
-        return collect(results, settings, self._tokens.get("wikitext", {}), self.chat_template, self._sandbox)
+        found = collect(results, settings, self._tokens.get("wikitext", {}), self.chat_template, self._sandbox)
+        unended = {name.rpartition("_")[0]: count for name, count in wrapped.unended.items()}
+        there = getattr(self.requests.tokenizer, "chat_template", None) is not None
+        untemplated = [task for task, used in self.chat_template.items() if there and used == "off"]
+        lines = (*self._on_tokens, *notices(found.answers, unended, untemplated))
+        return replace(found, warnings=lines + found.warnings)
 
     def _tokenise(self) -> dict[str, dict[int, int]]:
         """Task → item → tokens of its text, its prompt, or its question with the longest choice.
@@ -154,8 +163,31 @@ class Evaluator:
                     f"choose a model with a longer context, or leave {task} out of eval.tasks."
                 )
 
+    def _check_rows(self, lm: Any) -> None:
+        """Refuse prompts with tokens that the model has no row of its embeddings for."""
+        rows, tokenizer = lm.rows, self.requests.tokenizer
+        rolling = any(task.OUTPUT_TYPE == "loglikelihood_rolling" for task in self.tasks.values())
+        highest = max([self._highest, *([lm.prefix_token_id] if rolling else [])])
+        if highest >= rows:
+            raise ValueError(
+                f"the prompts hold {tokenizer.convert_ids_to_tokens(highest)!r}, token {highest} of the tokenizer, "
+                f"but the model's embeddings have {rows} rows, for tokens 0 to {rows - 1}: take the tokenizer that "
+                "the model was trained with, or set eval.chat_template=off if only the template writes that token"
+            )
+
+    @property
+    def _on_tokens(self) -> tuple[str, ...]:
+        """A line on what the tokenizer would put behind every prompt."""
+        if not self.requests.appended:
+            return ()
+        text = self.requests.tokenizer.decode(self.requests.appended)
+        return (
+            f"the tokenizer ends every text with {text} (add_eos_token, left on from training): left out of the "
+            "prompts, for a model has nothing to say behind it; lm-eval's own command leaves it in and scores that",
+        )
+
     def _sandbox(self, task: str) -> str:
-        if task != "humaneval":
+        if task not in CODE_TASKS:
             return ""
         from eval import sandbox
 

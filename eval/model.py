@@ -17,6 +17,7 @@ comparison lm-eval's own command needs ``--model_args …,add_bos_token=False`` 
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import Collator, has_bos_prefix, postprocess_generated_text
 
 from eval.batching import Window, cut_window, longest_first, rolling_windows, scored_documents
-from eval.generate import greedy, library, supports
+from eval.generate import embedding_rows, greedy, library, supports
 from eval.logits import TokenScorer
 from eval.requests import Asked, Requests, prompt_tokens
 from eval.vllm import Engine
@@ -75,6 +76,10 @@ class CausalLM(HFLM):
         """Args: batch_size: rows of a batch, prompts or windows; never chosen by the harness."""
         super().__init__(pretrained=model, tokenizer=requests.tokenizer, batch_size=batch_size)
         self.shared = requests
+        #: Task → generated answers that were cut at the most tokens asked for.
+        self.unended: Counter[str] = Counter()
+        #: Tokens that the model's embeddings have.
+        self.rows = embedding_rows(model)
 
     @cached_property
     def scorer(self) -> TokenScorer:
@@ -115,16 +120,20 @@ class CausalLM(HFLM):
             group_by="gen_kwargs",
             group_fn=lambda args: args[1],
         )
-        answers = []
+        answers: list[tuple[str, bool]] = []
         for chunk in order.get_batched(n=self.batch_size):
             contexts, arguments = zip(*chunk, strict=True)
             asked = Asked.of(self, arguments[0])
             prompts = [prompt_tokens(self, context)[-asked.room :] for context in contexts]
-            batch = (self.model, self.tokenizer, prompts, self.shared.stop_strings(asked.stops), asked.max_new)
+            stops = self.shared.stop_strings(asked.stops)
+            batch = (self.model, self.tokenizer, prompts, stops, asked.max_new)
             greedily = fast and not asked.sampling["do_sample"]
             for tokens in greedy(*batch) if greedily else library(*batch, asked.options()):
-                answers.append(postprocess_generated_text(self.tok_decode(tokens), asked.stops, None))
-        return order.get_original(answers)
+                text = postprocess_generated_text(self.tok_decode(tokens), asked.stops, None)
+                answers.append((text, len(tokens) == asked.max_new and not stops.hit(tokens)))
+        answers = order.get_original(answers)
+        self.unended += Counter(r.task_name for r, (_, cut) in zip(requests, answers, strict=True) if cut)
+        return [text for text, _ in answers]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """log P of each document in nats, in disjoint windows of the model's context."""

@@ -42,6 +42,7 @@ class Engine:
         dtype: of the weights, as the settings say.
         max_length: the model's context in tokens, as the Hugging Face backend has it.
         batch_size: most rows that are computed at once.
+        rows: tokens that the model's embeddings have.
     """
 
     def __init__(self, folder: str | Path, settings: EvalSettings, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -64,6 +65,7 @@ class Engine:
         config = AutoConfig.from_pretrained(folder)
         self.dtype, self.batch_size = settings.dtype, settings.batch_size
         self.max_length = resolve_max_length(config, tokenizer)
+        self.rows = int(config.get_text_config().vocab_size)
         self._room = self.max_length
         longer: dict[str, Any] = {}
         if _is_rotary(config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,10 @@ class EngineLM(TemplateLM):
         """Args: seed: of sampled answers; each request has its own stream, whatever the batch."""
         super().__init__()
         self.engine, self.shared, self.tokenizer, self.seed = engine, requests, requests.tokenizer, seed
+        #: Task → generated answers that were cut at the most tokens asked for.
+        self.unended: Counter[str] = Counter()
         self.max_length, self.batch_size, self.max_gen_toks = engine.max_length, engine.batch_size, 256
+        self.rows = engine.rows
 
     @property
     def eot_token_id(self) -> int:
@@ -69,7 +73,7 @@ class EngineLM(TemplateLM):
         Raises:
             ValueError: no room for a prompt in the model's context, or an argument that is unknown here.
         """
-        prompts, options, stops = [], [], []
+        prompts, options, wanted = [], [], []
         for index, request in enumerate(requests):
             context, arguments = request.args
             asked = Asked.of(self, arguments)
@@ -79,10 +83,14 @@ class EngineLM(TemplateLM):
             chosen |= {"max_tokens": asked.max_new, "stop": asked.stops, "seed": self.seed + index}
             options.append({**chosen, **_SPECIAL_TOKENS})
             prompts.append(prompt_tokens(self, context)[-asked.room :])
-            stops.append(asked.stops)
-        outputs = self.engine.run(prompts, options)
-        texts = [self.tok_decode(list(output.outputs[0].token_ids)) for output in outputs]
-        return [postprocess_generated_text(text, stop, None) for text, stop in zip(texts, stops, strict=True)]
+            wanted.append(asked)
+        answers = []
+        for request, asked, output in zip(requests, wanted, self.engine.run(prompts, options), strict=True):
+            tokens = list(output.outputs[0].token_ids)
+            ended = len(tokens) < asked.max_new or self.shared.stop_strings(asked.stops).hit(tokens)
+            self.unended[str(request.task_name)] += not ended
+            answers.append(postprocess_generated_text(self.tok_decode(tokens), asked.stops, None))
+        return answers
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """log P of each document in nats, in the windows of `eval.batching`."""

@@ -145,7 +145,7 @@ def same_answers(data: st.DataObject) -> None:
     assert case.ours(len(case.prompts)) == expected
 
 
-@settings(max_examples=15, derandomize=True, **RULES)
+@settings(max_examples=60, derandomize=True, **RULES)
 @given(st.data())
 def test_answers_equal_those_of_lm_eval_row_by_row(data: st.DataObject) -> None:
     same_answers(data)
