@@ -74,7 +74,9 @@ class CausalLM(HFLM):
 
     def __init__(self, model: PreTrainedModel, requests: Requests, batch_size: int) -> None:
         """Args: batch_size: rows of a batch, prompts or windows; never chosen by the harness."""
-        super().__init__(pretrained=model, tokenizer=requests.tokenizer, batch_size=batch_size)
+        super().__init__(
+            pretrained=model, tokenizer=requests.tokenizer, batch_size=batch_size, trust_remote_code=False
+        )
         self.shared = requests
         #: Task → generated answers that were cut at the most tokens asked for.
         self.unended: Counter[str] = Counter()

@@ -62,7 +62,7 @@ class Engine:
         from transformers import AutoConfig
 
         self._parameters = SamplingParams
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         self.dtype, self.batch_size = settings.dtype, settings.batch_size
         self.max_length = resolve_max_length(config, tokenizer)
         self.rows = int(config.get_text_config().vocab_size)
@@ -82,6 +82,7 @@ class Engine:
             max_num_seqs=settings.batch_size,
             tensor_parallel_size=settings.tensor_parallel,
             gpu_memory_utilization=settings.gpu_memory,
+            trust_remote_code=False,
             worker_extension_cls=f"{WeightLoader.__module__}.{WeightLoader.__qualname__}",
             **longer,
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.store import key_of
+from lata.checkpoints.companions import check_files
+from lata.checkpoints.json_files import read_bytes, shown
 from lata.output.facts import public_source
 
 if TYPE_CHECKING:
@@ -56,8 +58,11 @@ class Scored:
     @property
     def reads(self) -> str:
         """A digest of what an evaluation reads beside weights: configuration, tokenizer, chat template."""
+        from lata.checkpoints.companions import matching
+
         model, text = self.checkpoint.folder, self.tokenizer_folder
-        return key_of(model=_digests([model / "config.json", *_beside(model)]), tokenizer=_digests(_beside(text)))
+        files = {"config.json": model / "config.json", **matching(model)}
+        return key_of(model=_digests(files), tokenizer=_digests(matching(text)))
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Load the tokenizer; ValueError where it is damaged or of a kind that needs code of its own."""
@@ -67,7 +72,9 @@ class Scored:
         # Long documents are cut into windows; what a model lacks is refused below.
         logging.set_verbosity_error()
         try:
-            loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.tokenizer_folder)
+            loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                self.tokenizer_folder, trust_remote_code=False
+            )
         except _LOADING as error:
             raise _unloadable(f"the tokenizer of {self.source}", error) from error
         return loaded
@@ -79,6 +86,7 @@ class Scored:
             ValueError: transformers has no causal language model for it, weights are missing, or vLLM is.
         """
         from lata.checkpoints import FolderCheckpoint
+        from lata.checkpoints.quantised import is_of_quantiser
 
         folder = self.checkpoint.folder
         plain = isinstance(self.checkpoint, FolderCheckpoint)
@@ -94,36 +102,48 @@ class Scored:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+        _refuse_unknown_codes(self)
         options: dict[str, Any] = {"dtype": settings.dtype, "output_loading_info": True}
         if settings.device_map is not None:
             options["device_map"] = settings.device_map
         kind: Any = AutoModelForCausalLM
         try:
             if plain:
-                model, found = kind.from_pretrained(folder, **options)
+                model, found = kind.from_pretrained(folder, trust_remote_code=False, **options)
             else:
-                config = AutoConfig.from_pretrained(folder)
+                config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
                 tensors = dict(self.tensors(settings.dtype))
                 config.get_text_config().vocab_size = _rows(tensors) or config.get_text_config().vocab_size
                 with torch.device("meta"):
-                    kind = type(kind.from_config(config))
-                model, found = kind.from_pretrained(None, config=config, state_dict=tensors, **options)
+                    kind = type(kind.from_config(config, trust_remote_code=False))
+                model, found = kind.from_pretrained(
+                    None, config=config, state_dict=tensors, trust_remote_code=False, **options
+                )
                 model.generation_config = _generation(folder, model)
         except _LOADING as error:
             raise _unloadable(self.source, error) from error
         lacking = sorted(found["missing_keys"]) + sorted(str(name) for name, *_ in found["mismatched_keys"])
         if lacking:
             raise ValueError(f"{self.source} lacks {lacking[0]}, which its config.json asks for; fetch it again")
+        if codes := sorted(filter(is_of_quantiser, found["unexpected_keys"])):
+            raise ValueError(
+                f"{self.source} is quantised, and transformers does not use its {codes[0]}; give the model as it was "
+                "before, or set eval.backend=vllm"
+            )
         loaded: PreTrainedModel = model.eval()
         return loaded
 
     def tensors(self, dtype: str) -> Iterator[tuple[str, torch.Tensor]]:
-        """All parameters; floats in `dtype`."""
+        """All parameters; floats in `dtype`. ValueError where they are codes of a quantiser."""
         import numpy as np
         import torch
 
         from lata.memory import DTYPES
 
+        if self.checkpoint.quantised:
+            raise ValueError(
+                f"{self.source} is quantised (quantization_config in config.json); give the model as it was before"
+            )
         kinds = {short: getattr(torch, name.removeprefix("torch.")) for name, short in DTYPES.items()}
         for name, info in self.checkpoint.tensors.items():
             if info.dtype not in kinds:
@@ -145,35 +165,49 @@ def find(source: str, tokenizer: str | None) -> Scored:
     """
     from lata.checkpoints import open_checkpoint
 
-    checkpoint = open_checkpoint(source)
+    checkpoint = open_checkpoint(source, quantised=True)
+    check_files(checkpoint.folder)
     if tokenizer is not None:
         folder = Path(tokenizer).expanduser().resolve()
         if not _is_tokenizer(folder):
             raise ValueError(
                 f"tokenizer={tokenizer} is no folder with a tokenizer's files; name the one that has them"
             )
+        check_files(folder)
         return Scored(source, checkpoint, folder)
     folders = [getattr(checkpoint, "adapter", checkpoint.folder), checkpoint.folder]
     for folder in folders:
         if _is_tokenizer(folder):
+            check_files(folder)
             return Scored(source, checkpoint, folder)
     raise ValueError(f"{source} has no tokenizer beside its weights; give tokenizer=DIR, a folder that has its files")
 
 
 def _is_tokenizer(folder: Path) -> bool:
-    names = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+    names = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
     return any((folder / name).is_file() for name in names)
 
 
-def _beside(folder: Path) -> list[Path]:
-    """Files of a folder that say how text becomes tokens and how generation ends."""
-    from lata.checkpoints.folder import COMPANIONS
+def _refuse_unknown_codes(scored: Scored) -> None:
+    """ValueError for a model whose config.json says that it is quantised in a way that transformers passes over."""
+    from transformers.quantizers import AutoHfQuantizer
 
-    return sorted({path for pattern in COMPANIONS for path in folder.glob(pattern) if path.is_file()})
+    config = scored.checkpoint.config.get("quantization_config")
+    if config is None:
+        return
+    try:
+        known = AutoHfQuantizer.supports_quant_method(dict(config))
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            f"{scored.source} is quantised by {shown(config.get('quant_method'))}, which transformers does not know; "
+            "give the model as it was before, or set eval.backend=vllm"
+        )
 
 
-def _digests(files: list[Path]) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+def _digests(files: Mapping[str, Path]) -> dict[str, str]:
+    return {name: hashlib.sha256(read_bytes(path)).hexdigest() for name, path in files.items()}
 
 
 def _rows(tensors: dict[str, torch.Tensor]) -> int | None:

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["FolderCheckpoint", "load", "open_checkpoint"]
 
 
-def open_checkpoint(source: str | Path, label: str | None = None) -> FolderCheckpoint | AdapterCheckpoint:
+def open_checkpoint(
+    source: str | Path, label: str | None = None, *, quantised: bool = False
+) -> FolderCheckpoint | AdapterCheckpoint:
     """Open a model by its headers.
 
     Args:
         source: a folder; a hub id ``org/name`` or ``org/name@revision``; ``model+adapter`` where either side is a
             folder or a hub id; or a LoRA adapter alone whose config names its base.
         label: what messages call it; the source if None.
+        quantised: open also a model whose config.json says that it is quantised, for scoring; not under an adapter.
 
     Raises:
         ValueError: it cannot be found, is damaged, quantised or pickled, or the adapter does not fit its model.
@@ -41,7 +44,7 @@ def open_checkpoint(source: str | Path, label: str | None = None) -> FolderCheck
         beside = hub.locate(adapter) if adapter is not None else None
     except ValueError as error:
         raise ValueError(f"{label}: {error}" if label else str(error)) from None
-    checkpoint = FolderCheckpoint(found.folder, label, found.source)
+    checkpoint = FolderCheckpoint(found.folder, label, found.source, quantised=quantised and beside is None)
     if beside is None:
         return checkpoint
     from lata.checkpoints.lora import AdapterCheckpoint

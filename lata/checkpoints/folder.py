@@ -14,23 +14,12 @@ from typing import Any
 import numpy as np
 
 from lata.checkpoints import headers, tied
+from lata.checkpoints.companions import Companions, companions, matching
 from lata.checkpoints.json_files import read_json
+from lata.checkpoints.quantised import is_declared, why_quantised
 from lata.checkpoints.reading import Reader
 from lata.tensors import ITEM_SIZE, Raw, TensorInfo
 
-#: Files beside the weights that a merged model needs, `config.json` aside.
-COMPANIONS = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-)
 # Bytes of a tied copy that are compared at its start, middle and end.
 _SAMPLE = 2**16
 
@@ -38,33 +27,41 @@ _SAMPLE = 2**16
 class FolderCheckpoint:
     """A model's folder: config.json and safetensors, single or sharded. Implements `lata.tensors.Checkpoint`.
 
+    Args:
+        folder: absolute path.
+        label: what messages call it; the source if None.
+        source: see below; the folder if None.
+        quantised: open also a checkpoint whose config.json says that it is quantised.
+
     Attributes:
         folder: absolute path.
         source: a name that finds the same files again, see `hub.Located`.
         files: the weights files.
         ignored: stored tensor that is left out → why.
+        quantised: whether its numbers are codes, which only transformers or vLLM can read.
         tied: whether the output head and the embeddings are one parameter.
         stored: headers of what a merge that starts from this model is written as; the same as `tensors`.
     """
 
-    def __init__(self, folder: Path, label: str | None = None, source: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, label: str | None = None, source: str | None = None, *, quantised: bool = False
+    ) -> None:
         self.folder = folder
         self.source = source or str(folder)
         self.label = label or self.source
         self._reader = Reader(self.label)
         try:
             self.config: Mapping[str, Any] = read_json(folder / "config.json")
-            if self.config.get("quantization_config") is not None:
-                raise ValueError(
-                    f"{folder} is quantised (quantization_config in config.json); give the model as it was before"
-                )
             self.files, self._stored = headers.read_folder(folder)
+            stored = {name: place.info for name, place in self._stored.items()}
+            self.quantised = quantised and is_declared(self.config)
+            if not self.quantised and (reason := why_quantised(folder, self.config, stored)):
+                raise ValueError(f"{folder} is quantised ({reason}); give the model as it was before")
             self.identity = identity([folder / "config.json", *self.files])
         except ValueError as error:
             raise ValueError(f"{label}: {error}" if label else str(error)) from None
         except OSError as error:
             raise ValueError(f"{self.label}: cannot read {error.filename}: {error.strerror}") from None
-        stored = {name: place.info for name, place in self._stored.items()}
         copies = tied.copies(stored, self.config)
         self.ignored = dict.fromkeys(tied.derived(stored), "a buffer that the model computes by itself")
         self.ignored |= {name: self._why_ignored(name, embeddings) for name, embeddings in copies.items()}
@@ -81,8 +78,13 @@ class FolderCheckpoint:
         return read_json(file) if file.is_file() else {}
 
     def tokenizer_files(self) -> list[Path]:
-        """Files beside the weights that a merged model needs: tokenizer, chat template, generation settings."""
-        return sorted({file for pattern in COMPANIONS for file in self.folder.glob(pattern) if file.is_file()})
+        """Files that its tokenizer, templates, processors and generation settings are read from."""
+        return list(matching(self.folder).values())
+
+    @property
+    def companions(self) -> Companions:
+        """What goes with a model that is merged from this one."""
+        return companions(self.folder, self.config)
 
     def read(self, name: str, start: int, out: Raw) -> None:
         """Fill `out` with the bytes of tensor `name` from element `start` on; see `lata.tensors.Checkpoint`."""

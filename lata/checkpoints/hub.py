@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: What is fetched: weights, configs, tokenizer and chat template; never code, never copies in other formats.
-WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
-UNWANTED = ["*/*", "consolidated*"]
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.spm", "*.tiktoken", "*.txt"]
+#: Copies in other formats; every folder but ``additional_chat_templates``.
+UNWANTED = ["[!a]*/*", "a[!d]*/*", "ad[!d]*/*", "consolidated*"]
 
 _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 
@@ -101,7 +102,7 @@ def push(folder: Path, name: str, instead: Mapping[str, bytes | None]) -> str:
 
     if _HUB_ID.fullmatch(name) is None or "@" in name:
         raise ValueError(f"push={name} is no hub id; give org/name")
-    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     contents: dict[str, str | bytes | None] = {file: str(path) for file, path in files.items()}
     contents.update({file: content for file, content in instead.items() if file in files})
     operations = [CommitOperationAdd(file, content) for file, content in contents.items() if content is not None]

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from lata.checkpoints.adapter import Update, read_adapter
-from lata.checkpoints.folder import COMPANIONS, FolderCheckpoint, identity
+from lata.checkpoints.companions import Companions, companions, matching
+from lata.checkpoints.folder import FolderCheckpoint, identity
 from lata.checkpoints.reading import Reader
 from lata.dtypes import Float, to_float32
 from lata.tensors import ITEM_SIZE, Raw, TensorInfo
@@ -30,6 +31,7 @@ class AdapterCheckpoint:
         source: a name that finds the same files again.
         stored: parameter → header before the update: in the model, or in the adapter where it replaces the model's.
         ignored: as for the model.
+        quantised: as for the model.
         tied: as for the model.
 
     Raises:
@@ -42,7 +44,8 @@ class AdapterCheckpoint:
         self.base, self.adapter, self.folder = base, adapter, base.folder
         self.source = f"{base.source}+{source or adapter}"
         self.label = label or self.source
-        self.config, self.ignored, self.tied = base.config, base.ignored, base.tied
+        self.config, self.ignored = base.config, base.ignored
+        self.quantised, self.tied = base.quantised, base.tied
         self._reader = Reader(self.label)
         try:
             self._parts = read_adapter(adapter, base)
@@ -64,10 +67,14 @@ class AdapterCheckpoint:
         return self.base.generation_config
 
     def tokenizer_files(self) -> list[Path]:
-        """Files beside the weights that a merged model needs; where both have one, the adapter's."""
-        files = {file.name: file for file in self.base.tokenizer_files()}
-        files |= {file.name: file for pattern in COMPANIONS for file in self.adapter.glob(pattern) if file.is_file()}
+        """Files that its tokenizer and the like are read from; where model and adapter have one, the adapter's."""
+        files = matching(self.folder) | matching(self.adapter)
         return [files[name] for name in sorted(files)]
+
+    @property
+    def companions(self) -> Companions:
+        """What goes with a model that is merged from this one; where both have a file, the adapter's."""
+        return self.base.companions.under(companions(self.adapter, {}))
 
     def read(self, name: str, start: int, out: Raw) -> None:
         """Fill `out` with the bytes of tensor `name` from element `start` on; see `lata.tensors.Checkpoint`."""

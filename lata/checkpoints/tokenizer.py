@@ -18,7 +18,17 @@ from lata.checkpoints.json_files import read_bytes, read_json, read_text
 
 FAST = "tokenizer.json"
 #: What says the same where there is no `FAST`.
-SLOW = ("vocab.json", "added_tokens.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model")
+SLOW = (
+    "vocab.json",
+    "added_tokens.json",
+    "merges.txt",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "tekken.json",
+)
+# Files that are compared as they are.
+_OPAQUE = (".model", ".tiktoken", "tekken.json")
 
 
 @dataclass(frozen=True)
@@ -54,10 +64,10 @@ class Vocabulary:
 
     @cached_property
     def rules(self) -> Mapping[str, str]:
-        """What cuts text into tokens (``merges``, ``scores``, ``tokenizer.model``) → digest."""
+        """What cuts text into tokens (``merges``, ``scores``, ``tokenizer.model``, …) → digest."""
         if FAST in self.files:
             return self._fast[1]
-        found = {name: _digest(read_bytes(file)) for name, file in self.files.items() if file.suffix == ".model"}
+        found = {name: _digest(read_bytes(file)) for name, file in self.files.items() if name.endswith(_OPAQUE)}
         if "merges.txt" in self.files:
             lines = read_text(self.files["merges.txt"]).splitlines()
             found["merges"] = _of_merges(line for line in lines if line and not line.startswith("#version"))
@@ -86,7 +96,11 @@ class Vocabulary:
 def vocabulary(files: Iterable[Path]) -> Vocabulary | None:
     """The vocabulary among the files beside a model's weights; None where there is none."""
     present = {file.name: file for file in files}
-    wanted = [FAST] if FAST in present else [name for name in SLOW if name in present]
+    wanted = (
+        [FAST]
+        if FAST in present
+        else [name for name in sorted(present) if name in SLOW or name.endswith(".tiktoken")]
+    )
     if not wanted:
         return None
     digest = blake3()

@@ -58,7 +58,7 @@ def mergekit(facts: Facts, direction: Direction) -> str:
 
 def companions(job: Job, facts: Facts) -> dict[str, bytes | Path]:
     """File name → content of everything in a merged model's folder besides its weights."""
-    files: dict[str, bytes | Path] = {file.name: file for file in job.start.tokenizer_files()}
+    files: dict[str, bytes | Path] = dict(job.start.companions.files)
     files["config.json"] = job.start.folder / "config.json"
     files["README.md"] = model_card(facts).encode()
     files["recipe.yaml"] = recipe(facts, settings(job)).encode()

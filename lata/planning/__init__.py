@@ -144,6 +144,7 @@ def make_plan(
     alike = [other for other in others if compare.compare(pre, other, findings, common)]
     _note_twins(experts, findings)
     rows = _rows(start, [pre, *others]) if common else {}
+    compare.compare_integers(pre, alike, findings)
     compare.compare_tokenizers(pre, alike, findings, _shared_tokens([pre, *others]), common)
     _note_dtypes(start, [pre, *others], findings)
     layers = compare.blocks(pre)
@@ -159,7 +160,8 @@ def make_plan(
     read = passes * _bytes([pre, *experts]) + _bytes(bases) + (_bytes([inputs.start]) if inputs.start else 0)
     write = 0
     if output is not None:
-        beside = start.tokenizer_files() if isinstance(start, compare.OnDisk) else []
+        compare.note_companions(start, findings)
+        beside = list(start.companions.files.values()) if isinstance(start, compare.OnDisk) else []
         write = sum(info.nbytes for info in _stored(start).values()) + sum(file.stat().st_size for file in beside)
         folders = [c.folder for c in (pre, *others) if isinstance(c, FolderCheckpoint | AdapterCheckpoint)]
         findings.problems += room.problems_of(output, write, folders)

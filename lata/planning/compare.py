@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from lata.checkpoints import tied
+from lata.checkpoints.companions import Companions
+from lata.checkpoints.digests import tensor_digests
 from lata.checkpoints.tokenizer import Vocabulary, differences, renamed, vocabulary
 from lata.layers import layer_map, layers_in_order
 from lata.planning import configs
@@ -33,6 +35,9 @@ class OnDisk(Protocol):
     def ignored(self) -> Mapping[str, str]: ...
 
     def tokenizer_files(self) -> list[Path]: ...
+
+    @property
+    def companions(self) -> Companions: ...
 
 
 def blocks(checkpoint: Checkpoint) -> int:
@@ -121,6 +126,38 @@ def note_ignored(checkpoint: Checkpoint, findings: Findings) -> None:
         names = [name for name, why in checkpoint.ignored.items() if why == reason]
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         findings.warnings.append(f"{checkpoint.label}: {names[0]}{more} is ignored: {reason}")
+
+
+def note_companions(start: Checkpoint, findings: Findings) -> None:
+    """Note what beside the weights of the model that the merge starts from does not go with the result."""
+    if isinstance(start, OnDisk):
+        found = start.companions
+        findings.problems += [f"{start.label}: {line}" for line in found.refused]
+        findings.warnings += [f"{start.label}: {line}" for line in found.missing]
+
+
+def compare_integers(pre: Checkpoint, others: Iterable[Checkpoint], findings: Findings) -> None:
+    """Note tensors of whole numbers that differ between models: they are copied, so the result would be of neither.
+
+    They are read whole; in a plain model they are a few positions and masks.
+
+    Raises:
+        ValueError: one cannot be read.
+    """
+    for other in others:
+        names = [
+            name
+            for name, info in pre.tensors.items()
+            if not info.is_float and info.count and other.tensors.get(name) == info
+        ]
+        ours, theirs = tensor_digests(pre, names), tensor_digests(other, names)
+        differing = [name for name in names if ours[name] != theirs[name]]
+        if differing:
+            more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+            findings.problems.append(
+                f"{differing[0]}{more}: its {pre.tensors[differing[0]].dtype} values differ between {pre.label} and "
+                f"{other.label}, and only floats can be merged; give unquantised models of one family"
+            )
 
 
 def note_incomplete(checkpoint: Checkpoint, findings: Findings) -> None:

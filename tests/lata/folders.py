@@ -26,7 +26,7 @@ def write(
     where = {}
     for number, shard in enumerate(shards, start=1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1 else "model.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in shard.items()}, folder / file)
+        save_file({name: tensor.contiguous().clone() for name, tensor in shard.items()}, folder / file)
         where.update(dict.fromkeys(shard, file))
     if index and len(shards) > 1:
         (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
