@@ -143,9 +143,10 @@ def _rebuilt(kind: str, text: str) -> BaseException:
     found = getattr(builtins, kind)
     if not issubclass(found, BaseException):
         raise ValueError
-    error = found.__new__(found)  # some want more than a text
-    error.args = (str(text),)
-    return error
+    try:
+        return found(str(text))
+    except TypeError:  # it wants more than a text
+        return found.__new__(found)
 
 
 def _change(argument: Any, now: Any) -> None:

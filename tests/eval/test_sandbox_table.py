@@ -15,7 +15,7 @@ import pytest
 from sandbox_levels import PLENTY_S, need, precious_file, root_of_the_machine, root_with_capabilities, works
 
 from eval import sandbox
-from eval.sandbox import Outcome, run_programs
+from eval.sandbox import Outcome, Program, run_programs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the table is about Linux")
 
@@ -38,6 +38,8 @@ FACTS = {
     "changing or deleting files": "yes | yes | yes | yes | no",
     "reading the home folder": "yes | yes | yes | no | no",
     "reading the caller's environment": "yes | yes | yes | only as root | no",
+    "reading its test": "yes | yes | yes | yes | not as root",
+    "writing its own verdict": "yes | yes | yes | yes | not as root",
 }
 CELLS = [
     (act, level, cell) for act, cells in FACTS.items() for level, cell in zip(LEVELS, cells.split(" | "), strict=True)
@@ -67,6 +69,40 @@ BOUNDED = {
 }
 KILLING = "killing its parent or another process"
 KILL = "import os\ntry: os.kill({bystander}, 9)\nexcept OSError: pass\nos.kill(os.getppid(), 9)"
+
+#: These have a test, and pass only by what they do. A function that looks for the test in its own memory, and in the
+#: memory and open files of the process that started it; and one that writes to that process's files, then kills it.
+SPYING = """
+import os, re
+word = re.compile(b"kept[-]from[-]the[-]program")  # does not hold what it matches
+def found():
+    for pid in ("self", os.getppid()):
+        for number in range(3, 40):
+            try:
+                file = os.open(f"/proc/{pid}/fd/{number}", os.O_RDONLY | os.O_NONBLOCK)
+                if word.search(os.read(file, 10**6)): return True
+            except OSError: pass
+        try:
+            with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+                for low, high in (line.split()[0].split("-") for line in maps if " rw" in line):
+                    memory.seek(int(low, 16))
+                    if word.search(memory.read(int(high, 16) - int(low, 16))): return True
+        except OSError: pass
+    return False
+"""
+WRITING = """
+import os
+def found():
+    for number in range(1, 40):
+        try:
+            with open(f"/proc/{os.getppid()}/fd/{number}", "wb", 0) as file: file.write(b'[0, "passed", ""]\\n')
+        except OSError: pass
+    os.kill(os.getppid(), 9)
+"""
+FORGED = {
+    "reading its test": Program(SPYING, "", "assert found(), 'kept-from-the-program'", "found"),
+    "writing its own verdict": Program(WRITING, "", "assert found()", "found"),
+}
 
 
 @dataclass(frozen=True)
@@ -120,6 +156,9 @@ def observe(level: str) -> dict[str, bool]:
         assert found["changing or deleting files"] == ("victim" in files)
         assert found["filling the disk"] == (sizes == {len("precious")})
         assert found["opening sockets"] == (not outside.was_reached())
+        for act, program in FORGED.items():
+            (forged,) = run_programs([program], force_level=level, timeout_s=PLENTY_S)
+            found[act] = not forged.passed
         (killing,) = run_programs([outside.aimed(KILL)], force_level=level, timeout_s=PLENTY_S)
         spared = killing != Outcome("crashed", "its supervisor was killed")
         found[KILLING] = spared and outside.bystander.poll() is None and not killing.passed
@@ -154,5 +193,5 @@ def test_the_readme_has_the_table() -> None:
 
 
 def test_every_act_of_the_table_is_tried() -> None:
-    assert {*ENDLESS, *BOUNDED, KILLING} == set(FACTS)
+    assert {*ENDLESS, *BOUNDED, *FORGED, KILLING} == set(FACTS)
     assert set(LEVELS) == set(sandbox.LEVELS) - {"sandbox-exec"}
