@@ -13,6 +13,7 @@ import pandas as pd
 
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
 from experiments.config import StudyPlan
+from experiments.family_config import FamilyKind
 from experiments.jobs import AGAIN, DEVELOPMENT, STABILITY, TEST, Entry, Job
 from experiments.provenance import command
 from experiments.steps import Files, Scoring, Weights
@@ -104,6 +105,7 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
     meta: dict[str, Any] = {
         "experiment": config.name,
         "family": config.family.name,
+        "miniature": config.family.kind is FamilyKind.mini,
         "title": config.title,
         "command": command(plan.door),
         "run_key": run_key,

@@ -79,11 +79,14 @@ class Analysis:
         return standings(self.lineup, self.measures, [(merge, "wikitext") for merge in self.lineup.merges("learn")])
 
     def comparison(self, merge: str, task: str, a: str, b: str) -> Any | None:
-        """The row that compares label `a` with label `b` (difference a − b), or None."""
+        """The row that compares label `a` with label `b` (difference a − b), whichever way it was made, or None."""
         if not self._index:
             for row in rows_of(self.comparisons):
                 self._index[row.merge, row.task, row.a, row.b] = row
-        return self._index.get((merge, task, a, b))
+        row = self._index.get((merge, task, a, b))
+        if row is None and (other := self._index.get((merge, task, b, a))) is not None:
+            row = self._index[merge, task, a, b] = _turned(other)
+        return row
 
     def direction(self, row: Any) -> int:
         """+1 where a higher value is better in this comparison, −1 where a lower is, else 0."""
@@ -92,16 +95,20 @@ class Analysis:
     def lead(self, row: Any) -> int:
         """+1 where the interval shows `a` ahead of `b`, −1 where it shows `b` ahead, 0 where it shows neither.
 
-        A side that is unstable is behind one that is not. With several seeds all must have the sign.
+        A side that is unstable in every seed is behind one that is not in any.
         """
         if row.unstable_a != row.unstable_b:
-            return -1 if row.unstable_a else 1
-        if row.same_sign < row.seeds:
-            return 0
-        direction = self.direction(row)
-        if row.ci_low > 0:
-            return direction
-        return -direction if row.ci_high < 0 else 0
+            broken = Model(row.kind, row.merge, row.a if row.unstable_a else row.b)
+            every = len(self.lineup.unstable_seeds(broken)) == len(self.lineup.seeds)
+            return (-1 if row.unstable_a else 1) * every
+        return self.direction(row) * ((row.ci_low > 0) - (row.ci_high < 0))
+
+
+def _turned(row: Any) -> Any:
+    """A comparison from the other side."""
+    swapped = {"a": row.b, "b": row.a, "value_a": row.value_b, "value_b": row.value_a}
+    swapped |= {"unstable_a": row.unstable_b, "unstable_b": row.unstable_a, "p_not_worse": float("nan")}
+    return row._replace(difference=-row.difference, ci_low=-row.ci_high, ci_high=-row.ci_low, **swapped)
 
 
 def analyse(study: Study) -> Analysis:

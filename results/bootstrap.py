@@ -6,16 +6,19 @@ counts C_GB ~ Multinomial(G, 1/G), and every replicate of every model is one ent
 (value_KG @ C_GB) / (weight_KG @ C_GB). All models see the same draws, so that a difference between two rows
 *is* the paired bootstrap.
 
+What is linear in its scores needs none of this (`inference`). Resampled are the others: crossings of curves, best
+points, ranks, hypervolumes. With several seeds their intervals are either over trainings (`over_seeds`: a t interval
+on the seeds' own values, the draws giving only what shared items add), or, where the seeds have no values of their
+own, over items for the trainings at hand (`Replicates.mean`); every table says which.
+
 How far the intervals can be trusted (simulated in tests/results/test_results_coverage.py): plain percentile intervals
 of few units are too narrow, so those of one seed are expanded (`interval`, ``units``). They then cover the truth 94
 to 96 times in 100 for means and perplexities of 20 or more units whose values are not far from symmetric, and for
 differences of rates from 60; for documents of very unequal length and skewed loss it takes about 200 (62, as
-WikiText-2's test split has, cover 93 to 94 times). Hierarchical intervals are not expanded. They are sound for many
-seeds that share their items; too narrow for three, which cannot say how much seeds differ, so that every comparison
-counts signs besides; and too wide where each seed has items of its own whose error decides, for it counts twice.
+WikiText-2's test split has, cover 93 to 94 times).
 
-Sources: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), ch. 6, 13 (percentile) and 16 (tests);
-Davison and Hinkley, "Bootstrap Methods and their Application" (1997), §2.3 (counts) and §3.8 (hierarchical);
+Sources: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), ch. 6 and 13 (percentile);
+Davison and Hinkley, "Bootstrap Methods and their Application" (1997), §2.3 (counts);
 Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69 (2015) (expanded percentile
 interval); Koehn, "Statistical significance tests for machine translation evaluation", EMNLP 2004 (paired).
 
@@ -27,14 +30,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from results.inference import Contrast, as_contrast, over_items, over_trainings
 from results.statistics import FloatArray
 
-#: Replicates: the smallest two-sided p-value is 2/(B + 1) ≈ 1e-4, small enough for Holm over 117 tests.
+#: Replicates. No mark of a table and no verdict rests on them.
 REPLICATES = 20_000
 _CHUNK = 1_000  # replicates drawn at once
 _PRODUCT = 5_000  # replicates multiplied at once
@@ -95,35 +99,34 @@ class Resampler:
         return self._sums[key]
 
 
-def seed_weights(seeds: int, replicates: int = REPLICATES) -> FloatArray:
-    """The upper level of the hierarchical bootstrap: share of each seed in a replicate, shape (S, B), sums 1."""
-    if seeds == 1:
-        return np.ones((1, replicates))
-    return np.ascontiguousarray(counts(seeds, replicates, stream=1_000_003).T) / seeds
-
-
 @dataclass(frozen=True)
 class Replicates:
     """Bootstrap replicates of one metric for all models: `draws_MSB`, in the metric's own unit.
 
-    Where a model was not scored for a seed its entries are NaN. Means over seeds are taken inside each replicate,
-    first drawing the seeds, so that `mean` is the hierarchical bootstrap for several seeds and the plain one for a
-    single seed. Seeds that share their test items share the draw of items as well: the items are then crossed with
-    seeds, and their error does not average out.
+    Where a model was not scored for a seed its entries are NaN. Seeds that share their test items share the draw of
+    items as well: the items are then crossed with seeds, and their error does not average out.
     """
 
     draws_MSB: FloatArray
 
     def mean(self, models: Sequence[int], seeds: Sequence[int]) -> FloatArray:
-        """Replicates (len(models), B) of the mean over `seeds` (positions)."""
-        picked = self.draws_MSB[list(models)]
-        if len(seeds) == 1:
-            return picked[:, seeds[0]]
-        share_SB = seed_weights(len(seeds), picked.shape[-1])
-        out = np.zeros((len(models), picked.shape[-1]))
-        for place, seed in enumerate(seeds):
-            out += picked[:, seed] * share_SB[place]
-        return out
+        """Replicates (len(models), B) of the mean over `seeds` (positions): over items, the trainings held."""
+        return np.asarray(self.draws_MSB[np.ix_(list(models), list(seeds))].mean(1))
+
+
+def over_seeds(value_S: FloatArray, draws_SB: FloatArray, units: int | None = None) -> Contrast:
+    """The mean over seeds of something that is no sum of scores: over trainings, with one seed over items.
+
+    Args:
+        value_S: what was observed in each seed.
+        draws_SB: its replicates; draws of items are those of the other seeds where these have the same items.
+        units: what the draws are of: see `interval`.
+    """
+    if len(value_S) > 1:
+        return as_contrast(over_trainings(value_S, np.cov(draws_SB), units or draws_SB.shape[1]), value_S)
+    low, high = (float(side[0]) for side in interval(draws_SB, units=units))
+    found = over_items(value_S[0], draws_SB[0].var(ddof=1), units or draws_SB.shape[1])
+    return replace(as_contrast(found, value_S), low=low, high=high)
 
 
 def interval(draws_KB: FloatArray, level: float = 0.95, units: int | None = None) -> tuple[FloatArray, FloatArray]:
@@ -145,38 +148,3 @@ def interval(draws_KB: FloatArray, level: float = 0.95, units: int | None = None
         low, high = np.quantile(draws_KB, [edge, 1 - edge], axis=1, method="linear")
     finite = np.isfinite(draws_KB).all(1)
     return np.where(finite, low, np.nan), np.where(finite, high, np.nan)
-
-
-def two_sided_p(difference_PB: FloatArray, units: int | None = None) -> FloatArray:
-    """Bootstrap p-value of "no difference": twice the smaller tail at 0, counted with the usual + 1.
-
-    p = min(1, 2 (1 + min(#{d ≤ 0}, #{d ≥ 0})) / (B + 1)): the level at which the percentile interval starts to
-    touch 0, and never 0 itself. With ``units``, the level at which the expanded interval does.
-    Source: Davison and Hinkley (1997), eq. 4.11, and ch. 5 for the inversion.
-    """
-    at_most = np.count_nonzero(difference_PB <= 0, axis=1)
-    at_least = np.count_nonzero(difference_PB >= 0, axis=1)
-    tail = np.minimum(0.5, (1.0 + np.minimum(at_most, at_least)) / (difference_PB.shape[1] + 1))
-    return np.where(np.isfinite(difference_PB).all(1), 2.0 * _expanded(tail, units), np.nan)
-
-
-def equivalence_p(difference_PB: FloatArray, margin: float, units: int | None = None) -> FloatArray:
-    """Two one-sided tests: p-value of "the difference is at least `margin` in size" against "it is smaller".
-
-    The larger of the two one-sided p-values; below 0.05 exactly when the 90 % interval lies inside ±margin, the
-    expanded one with ``units``.
-    Source: Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15 (1987).
-    """
-    below = np.count_nonzero(difference_PB <= -margin, axis=1)
-    above = np.count_nonzero(difference_PB >= margin, axis=1)
-    tail = np.minimum(1.0, (1.0 + np.maximum(below, above)) / (difference_PB.shape[1] + 1))
-    return np.where(np.isfinite(difference_PB).all(1), _expanded(tail, units), np.nan)
-
-
-def _expanded(tail: FloatArray, units: int | None) -> FloatArray:
-    """The one-sided level whose expanded percentile is `tail`: the inverse of what `interval` does to its edge."""
-    if units is None or units < 2:
-        return tail
-    from scipy.special import ndtri, stdtr
-
-    return np.asarray(stdtr(units - 1, ndtri(tail) * math.sqrt((units - 1) / units)))

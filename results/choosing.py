@@ -1,6 +1,6 @@
 """Ways of choosing λ side by side: for each method what each way chose, its test score, and that against a fixed λ.
 
-Differences are paired: the same test items, and seeds, drawn for both ways. A sweep has its own way (``choices``);
+Differences are paired: over trainings, with one seed over the test items. A sweep has its own way (``choices``);
 what others chose stands in ``others``.
 
 Legend: P points, S seeds, B replicates.
@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from results.bootstrap import interval
 from results.estimates import Estimate
+from results.inference import Contrast, Statistic, contrast, mean_of
 from results.inputs import rows_of
-from results.statistics import FloatArray
 from results.sweep import Sweep
-from results.sweep_curves import PPL, Curve, over_seeds, weighted
+from results.sweep_curves import PPL, Curve, estimate
 
 #: Ways of choosing in the order of tables.
 WAYS = ("fixed", "grid", "metagpt", "search")
@@ -30,30 +29,18 @@ class Gap:
     """Score of one way minus that of the reference, mean over the seeds that have both.
 
     Attributes:
-        value: difference.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        seeds: seed → its difference.
-        draws_SB: replicates of each of them.
-        units: what the bootstrap of one seed draws from (`Curve.drawn`).
+        seeds: which.
+        statistic: the difference in each of them, shape (S,).
+        own: the difference with its interval.
     """
 
-    value: float
-    low: float
-    high: float
-    seeds: dict[int, float]
-    draws_SB: FloatArray
-    units: int | None
+    seeds: tuple[int, ...]
+    statistic: Statistic
+    own: Contrast
 
-    @property
-    def same_sign(self) -> bool:
-        """Whether every seed has the sign of the mean."""
-        return len({float(np.sign(value)) for value in self.seeds.values()} | {float(np.sign(self.value))}) == 1
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval excludes 0 and all seeds agree in sign."""
-        return self.same_sign and (self.low > 0 or self.high < 0)
+    @classmethod
+    def of(cls, seeds: Sequence[int], statistic: Statistic) -> Gap:
+        return cls(tuple(seeds), statistic, contrast(statistic))
 
 
 @dataclass(frozen=True)
@@ -125,25 +112,17 @@ def _way(curve: Curve, chosen: dict[int, str | None], kept: dict[int, int], refe
         return Way(chosen, broken, None, float("nan"), None)
     score, seeds, places = curve.scored[curve.objective], list(kept), list(kept.values())
     perplexity = curve.scored[PPL].value_PS[places, seeds].mean() if PPL in curve.scored else np.nan
-    estimate = over_seeds(score.value_PS[places, seeds], score.draws_PSB[places, seeds])
-    return Way(chosen, broken, estimate, float(perplexity), _gap(curve, kept, reference) if reference else None)
+    there = estimate(score.statistic.at(places, seeds))
+    return Way(chosen, broken, there, float(perplexity), _gap(curve, kept, reference) if reference else None)
 
 
 def _gap(curve: Curve, a: dict[int, int], b: dict[int, int]) -> Gap | None:
     seeds = [s for s in a if s in b]
     if not seeds:
         return None
-    score = curve.scored[curve.objective]
-    one, other = [a[s] for s in seeds], [b[s] for s in seeds]
-    gap_S = score.value_PS[one, seeds] - score.value_PS[other, seeds]
-    named = dict(zip([curve.seeds[s] for s in seeds], gap_S.tolist(), strict=True))
-    draws_SB = score.draws_PSB[one, seeds] - score.draws_PSB[other, seeds]
-    return _gap_from(named, draws_SB, curve.drawn[curve.objective])
-
-
-def _gap_from(seeds: dict[int, float], draws_SB: FloatArray, units: int | None) -> Gap:
-    low, high = interval(weighted(draws_SB)[None], units=units if len(seeds) == 1 else None)
-    return Gap(float(np.mean(list(seeds.values()))), float(low[0]), float(high[0]), seeds, draws_SB, units)
+    score = curve.scored[curve.objective].statistic
+    gap = score.at([a[s] for s in seeds], seeds) - score.at([b[s] for s in seeds], seeds)
+    return Gap.of([curve.seeds[s] for s in seeds], gap)
 
 
 def common_seeds(gaps: Iterable[Gap]) -> list[int]:
@@ -160,7 +139,5 @@ def mean_gap(gaps: Sequence[Gap], seeds: Sequence[int]) -> Gap:
         seeds: some seeds that all of them have. A mean over others would mix means of different families, whose
             draws of seeds have nothing to do with one another.
     """
-    values = {seed: float(np.mean([gap.seeds[seed] for gap in gaps])) for seed in seeds}
-    draws = [gap.draws_SB[[list(gap.seeds).index(seed) for seed in seeds]] for gap in gaps]
-    units = min((gap.units or 0 for gap in gaps), default=0) or None
-    return _gap_from(values, np.asarray(np.mean(draws, axis=0)), units)
+    parts = [gap.statistic.of([gap.seeds.index(seed) for seed in seeds]) for gap in gaps]
+    return Gap.of(seeds, mean_of(parts))

@@ -72,23 +72,24 @@ def choosing_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
     if not means:
         return ()
     parts = [
-        f"{NAMES.get(name, name)} stands at {_shown(gap)}, {'clear of noise' if gap.clear else 'not clear of noise'} "
-        f"(mean over {_methods(len(gaps[name]))})"
+        f"{NAMES.get(name, name)} stands at {_shown(gap)}, {'not ' * (not gap.own.clear)}clear of noise (mean over "
+        f"{_methods(len(gaps[name]))})"
         for name, gap in means.items()
     ]
     text = f"Against {NAMES.get(reference, reference)}, {listed(parts)}."
     alike, count = _alike({name: gaps[name] for name in means})
     if not alike:
         return (Answer(question, "not comparable", f"{text} No method has all of these ways for one seed."),)
-    top = max(alike, key=lambda name: alike[name].value)
+    top = max(alike, key=lambda name: alike[name].own.value)
     best = alike[top]
     if any((len(gaps[name]), list(gap.seeds)) != (count, list(best.seeds)) for name, gap in means.items()):
         seeds = f"seed{'s' * (len(best.seeds) > 1)} {listed([str(seed) for seed in best.seeds])}"
         text += (
             f" Over what all of them have, {_methods(count)} for {seeds}, {top} stands highest, at {_shown(best)}."
         )
-    short = f"{top} {difference(RATE, best.value)} points" if best.value > 0 else f"no better than {reference}"
-    return (Answer(question, short, text, best.clear and best.value > 0),)
+    gain = best.own.value
+    short = f"{top} {difference(RATE, gain)} points" if gain > 0 else f"no better than {reference}"
+    return (Answer(question, short, text, best.own.clear and gain > 0),)
 
 
 def _names(found: SweepAnalysis) -> list[str]:
@@ -161,13 +162,13 @@ def _mean_point(points: list[str]) -> str:
 def _gap_cell(gap: Gap | None) -> Cell:
     if gap is None:
         return NONE
-    marks = EXPLORED * gap.clear
-    raw = (gap.value, gap.low, gap.high)
-    return Cell(difference(RATE, gap.value), span(RATE, gap.low, gap.high, True), marks, raw=raw)
+    marks = EXPLORED * gap.own.clear
+    raw = (gap.own.value, gap.own.low, gap.own.high)
+    return Cell(difference(RATE, gap.own.value), span(RATE, gap.own.low, gap.own.high, True), marks, raw=raw)
 
 
 def _shown(gap: Gap) -> str:
-    return f"{difference(RATE, gap.value)} points {span(RATE, gap.low, gap.high, True)}"
+    return f"{difference(RATE, gap.own.value)} points {span(RATE, gap.own.low, gap.own.high, True)}"
 
 
 def _order_note(found: SweepAnalysis) -> list[str]:
@@ -183,7 +184,7 @@ def _gap_note(found: SweepAnalysis, reference: str) -> str:
     seeds = len(found.seeds)
     gaps = [way.gap for ways in found.ways.values() for way in ways.values() if way.gap is not None]
     some = " and the seeds that all of these have" if any(len(gap.seeds) < seeds for gap in gaps) else ""
-    agree = " and every seed agrees in sign" if seeds > 1 else ""
+    over = " over trainings" if seeds > 1 else " over items"
     many = f" λ and scores are means over {seeds} seeds." if seeds > 1 else ""
-    what = f"− {reference}: paired difference of the score, in points; {EXPLORED} its 95 % interval excludes 0{agree}"
+    what = f"− {reference}: paired difference of the score, in points; {EXPLORED} its 95 % interval{over} excludes 0"
     return f"{what} (exploratory, uncorrected); the mean is over methods without controls{some}." + many

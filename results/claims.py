@@ -10,44 +10,55 @@ import pandas as pd
 from results.analysis import Analysis
 from results.claim_rules import Verdict, c1, c2, c3, c4, c5, c6, c7
 from results.inputs import rows_of
-from results.wording import seeds_note
+from results.wording import is_miniature, seeds_note
 
 #: id → (claim in plain words, rule in plain words, function).
 CLAIMS: dict[str, tuple[str, str, Callable[[Analysis], Verdict]]] = {
     "C1": (
         "At λ = 1.0 LATA has the lowest WikiText-2 perplexity of ta, ties, dare and dare_ties in every merge.",
-        "Every interval of the paired difference excludes 0 in LATA's favour; a rival that is lower (Holm) refutes.",
+        "Every 95 % interval of the paired difference excludes 0 in LATA's favour; the opposite: a rival is lower "
+        "(Holm).",
         c1,
     ),
     "C2": (
         "At λ = 1.0 LATA beats ta, ties and dare on more than half of the task scores.",
-        "A task score is won when all three are beaten by a Holm-corrected test; half or more lost refutes it.",
+        "A task score is won when all three are beaten by a Holm-corrected test; the opposite: half or more are "
+        "lost.",
         c2,
     ),
     "C3": (
         "Forgetting brings harm below the threshold and keeps utility at the original model's level.",
-        "Harm's upper bound lies under the threshold; two one-sided tests show utility within the margin; a target "
-        "that was harmless before is left out.",
+        "Harm's interval lies under the threshold, and one-sided tests show that no utility fell by the margin; the "
+        "opposite: harm's interval lies over it, or a utility's below the margin; a target that was harmless "
+        "before is "
+        "left out.",
         c3,
     ),
     "C4": (
         "The layers of low similarity are the late ones.",
-        "Spearman's ρ of depth and similarity: its interval lies below 0 for every task.",
+        "Spearman's ρ of depth and similarity over the layers: its interval lies below 0 for every task; the "
+        "opposite: "
+        "above 0 for one (Holm).",
         c4,
     ),
     "C5": (
         "At threshold 0.95 about a tenth of the layer vectors is kept.",
-        "The share below 0.95 lies between 5 and 20 %; not asked where the threshold is a quantile.",
+        "The share of blocks below 0.95, over trainings: its interval lies between 5 and 20 %; the opposite: "
+        "outside.",
         c5,
     ),
     "C6": (
         "Too large a λ destabilises the merge.",
-        "Some λ ≤ 2 of the sweep gives a model that is not finite or has over 10 times pre's perplexity.",
+        "Some method has a λ ≤ 2 that gives, in every seed, a model that is not finite or has over 10 times pre's "
+        "perplexity; the opposite: all were swept to 2 and none does in any seed.",
         c6,
     ),
     "C7": (
         "LATA's gain is not explained by moving less far (this suite's own claim).",
-        "Where LATA is ahead of ta it is also ahead of ta_norm_matched, lata_shuffled and depth_linear.",
+        "Where LATA is ahead of ta (Holm), ta_norm_matched, lata_shuffled and depth_linear are each shown to have "
+        "less "
+        "than half of the gain, in more than half of the scores; the opposite: one has more than half, in half or "
+        "more.",
         c7,
     ),
 }
@@ -80,7 +91,7 @@ def check_claims(analysis: Analysis, swept: pd.DataFrame | None = None) -> pd.Da
 def claims_markdown(analysis: Analysis, claims: pd.DataFrame) -> str:
     """claims.md: a table of verdicts, then each claim with its rule and the numbers behind it."""
     lines = [f"# Claims on the family `{analysis.meta.get('family', '')}`", ""]
-    if analysis.meta.get("family") == "mini":
+    if is_miniature(analysis.meta):
         lines += ["Miniature models: a verdict here says nothing about the paper's models and numbers.", ""]
     lines += [seeds_note(len(analysis.lineup.seeds)), "", "| claim | | verdict |", "|---|---|---|"]
     lines += [f"| {row.claim} | {row.statement} | **{row.verdict}** |" for row in rows_of(claims)]

@@ -1,12 +1,12 @@
 """Paired comparisons: the confirmatory family, corrected after Holm, and everything else, labelled exploratory.
 
-Confirmatory: each LATA schedule against `ta`, `ties`, `dare`, for each learning merge, on word perplexity and on
-the primary metric of each task that was merged. One Holm correction over all of them. Exploratory, uncorrected:
-other methods, controls, tasks outside the merge, forgetting.
+Confirmatory: what the claims C1 and C2 name, each LATA schedule of the study against its `ta`, `ties` and `dare`
+(`Lineup.named`), for each learning merge, on word perplexity and on the primary metric of each task that was merged.
+One Holm correction over all of them. The method that tables mark against (``baseline``) has no say in it.
+Exploratory, uncorrected: other methods, controls, tasks outside the merge, forgetting.
 
-Tests: exact McNemar for one seed and right-or-wrong items that are independent; otherwise the paired bootstrap,
-with several seeds the hierarchical one (`bootstrap`). Intervals are always the bootstrap's. With several seeds a
-difference counts as significant only where every seed has its sign; three seeds support no more than that.
+Tests: with several seeds a t test over trainings, with one seed over items (`inference`); for one seed and
+right-or-wrong items that are independent exact McNemar, on items as well. Intervals are always those of the t test.
 Where the noise floor of a task is known (`noise`), a difference that is no larger is not significant either.
 """
 
@@ -17,24 +17,28 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from results.bootstrap import equivalence_p, interval, two_sided_p
 from results.estimates import Measure, rounded
+from results.inference import ALPHA, Inference, same_sign
 from results.lineup import BASELINES, OTHERS, Lineup, Model, base_name, is_lata
 from results.statistics import FloatArray, holm, mcnemar_exact
 from results.wording import PERCENT
 
-ALPHA = 0.05
 CONFIRMATORY_BASELINES = ("ta", "ties", "dare")
+EXACT, ITEMS, TRAININGS = "McNemar exact", "t over items", "t over trainings"
 
-#: Columns of `comparisons.csv`, one row a pair of models and a task. ``difference`` is a − b; ``better`` names the
-#: better side by point estimate (empty where neither direction is wanted); ``p_corrected`` is Holm's for the
-#: confirmatory family, empty elsewhere; ``p_equivalent`` tests equivalence within the study's utility margin;
-#: ``same_sign`` counts the seeds whose difference has the sign of the mean; ``noise_floor`` is what
-#: a score of this task moves by when an evaluation is repeated with another batch size (empty where unknown).
+#: Columns of `comparisons.csv`, one row a pair of models and a task. ``difference`` is a − b with its 95 % interval,
+#: standard ``error`` and degrees of freedom ``df``; ``better`` names the better side by point estimate (empty where
+#: neither direction is wanted); ``test`` says over what it generalises: `EXACT` and `ITEMS` over test items (one
+#: trained family), `TRAININGS` over trainings; ``p_corrected`` is Holm's for the confirmatory family, empty
+#: elsewhere; ``p_not_worse`` tests that `a` is not worse than `b` by the study's utility margin (rates and shares,
+#: one-sided); ``detectable``: the true difference that the test would have found with 80 % power, for the
+#: confirmatory family at Holm's first step; ``same_sign`` counts the seeds whose difference has the sign of the mean;
+#: ``noise_floor`` is what a score of this task moves by when an evaluation is repeated with another batch size (empty
+#: where unknown; of a perplexity as a share of it).
 COLUMNS = (
     *("family", "kind", "merge", "task", "metric", "a", "b", "status", "value_a", "value_b", "difference"),
-    *("ci_low", "ci_high", "better", "test", "p", "p_corrected", "significant", "p_equivalent", "noise_floor"),
-    *("n", "seeds", "same_sign", "unstable_a", "unstable_b"),
+    *("ci_low", "ci_high", "error", "df", "better", "test", "p", "p_corrected", "significant", "p_not_worse"),
+    *("detectable", "noise_floor", "n", "seeds", "same_sign", "unstable_a", "unstable_b"),
 )
 
 
@@ -49,12 +53,13 @@ class Pair:
 
     def confirmatory(self, task: str, lineup: Lineup) -> bool:
         """Whether this pair on this task belongs to the confirmatory family."""
-        wanted = self.kind == "learn" and is_lata(self.a.label) and base_name(self.b.label) in CONFIRMATORY_BASELINES
+        named = {lineup.named("learn", name) for name in CONFIRMATORY_BASELINES}
+        wanted = self.kind == "learn" and is_lata(self.a.label) and self.b.label in named
         return wanted and (task == "wikitext" or task in lineup.members(self.merge))
 
 
 def pairs(lineup: Lineup) -> list[Pair]:
-    """All pairs that tables, claims and the report need, each once, in table order."""
+    """All pairs that claims, tables and the report need, each once; those of the claims first, for any baseline."""
     found: dict[tuple[Model, Model], Pair] = {}
 
     def add(a: Model, b: Model, kind: str, merge: str) -> None:
@@ -63,13 +68,13 @@ def pairs(lineup: Lineup) -> list[Pair]:
 
     for merge in lineup.merges("learn"):
         labels = lineup.labels("learn", merge)
-        rivals = [label for label in labels if base_name(label) in (*BASELINES, *OTHERS) or lineup.is_control(label)]
-        for label in labels:
-            add(Model("learn", merge, label), Model("learn", merge, lineup.baseline), "learn", merge)
-        for label in labels:
-            if is_lata(label):
-                for other in rivals:
-                    add(Model("learn", merge, label), Model("learn", merge, other), "learn", merge)
+        controls = [label for label in labels if lineup.is_control(label)]
+        rivals = [label for label in labels if base_name(label) in (*BASELINES, *OTHERS)] + controls
+        asked = [(label, rival) for label in labels if is_lata(label) for rival in rivals]
+        asked += [(control, label) for label in labels if base_name(label) == "ta" for control in controls]
+        asked += [(label, lineup.baseline) for label in labels]
+        for a, b in asked:
+            add(Model("learn", merge, a), Model("learn", merge, b), "learn", merge)
     for merge in lineup.merges("forget"):
         target = lineup.target(merge)
         for label in lineup.labels("forget", merge):
@@ -89,18 +94,17 @@ def compare(lineup: Lineup, measures: dict[str, Measure]) -> pd.DataFrame:
     if not frames:
         return pd.DataFrame(columns=list(COLUMNS))
     table = pd.concat(frames, ignore_index=True)
-    family = table["status"] == "confirmatory"
+    family = (table["status"] == "confirmatory").to_numpy()
     corrected = np.full(len(table), np.nan)
     corrected[family] = holm(table.loc[family, "p"].to_numpy())
     table["p_corrected"] = corrected
     decisive = np.where(family, corrected, table["p"])
     floor = table["noise_floor"] = table["task"].map(lineup.meta.get("noise_floor") or {}).astype(float)
-    above_noise = ~(table["difference"].abs() <= floor)
-    table["significant"] = (decisive < ALPHA) & (table["same_sign"] == table["seeds"]) & above_noise
-    for column in (
-        *("value_a", "value_b", "difference", "ci_low", "ci_high"),
-        *("p", "p_corrected", "p_equivalent", "noise_floor"),
-    ):
+    table["significant"] = (decisive < ALPHA) & above_noise(table, floor)
+    level = np.where(family, ALPHA / max(int((family & table["p"].notna()).sum()), 1), ALPHA)
+    every = Inference(*(table[name].to_numpy(float) for name in ("difference", "error", "df")))
+    table["detectable"] = every.detectable(level)
+    for column in table.select_dtypes("float"):
         table[column] = rounded(table[column].to_numpy(np.float64))
     place = {(pair.a, pair.b): index for index, pair in enumerate(wanted)}
     keys = zip(table.pop("_a"), table.pop("_b"), strict=True)
@@ -108,6 +112,12 @@ def compare(lineup: Lineup, measures: dict[str, Measure]) -> pd.DataFrame:
     table["_status"] = ~family
     table = table.sort_values(["_status", "_order"], kind="stable", ignore_index=True)
     return table[list(COLUMNS)]
+
+
+def above_noise(table: pd.DataFrame, floor: pd.Series) -> pd.Series:
+    """Whether a difference is larger than the noise floor, where there is one; that of perplexities is a share."""
+    unit = table[["value_a", "value_b"]].abs().max(axis=1).where(table["metric"].str.endswith("perplexity"), 1.0)
+    return ~(table["difference"].abs() <= floor * unit)
 
 
 def _on_task(lineup: Lineup, measure: Measure, wanted: list[Pair], margin: float) -> pd.DataFrame:
@@ -121,12 +131,12 @@ def _on_task(lineup: Lineup, measure: Measure, wanted: list[Pair], margin: float
     for seeds, group in by_seeds.items():
         a = np.array([lineup.position[pair.a] for pair in group])
         b = np.array([lineup.position[pair.b] for pair in group])
-        stats = paired(measure, a, b, seeds, margin) if seeds else _not_scored(len(group))
-        test = ("none", "paired bootstrap", "hierarchical bootstrap")[min(len(seeds), 2)]
-        test = "McNemar exact" if _exact(measure, seeds) else test
+        better = np.array([lineup.direction(pair.kind, pair.merge, measure.task) for pair in group])
+        stats = paired(measure, a, b, seeds, better, margin) if seeds else _not_scored(len(group))
+        test = ("none", ITEMS, TRAININGS)[min(len(seeds), 2)]
+        test = EXACT if _exact(measure, seeds) else test
         for index, pair in enumerate(group):
-            difference = stats["difference"][index]
-            sign = np.sign(difference) * lineup.direction(pair.kind, pair.merge, measure.task)
+            sign = np.sign(stats["difference"][index]) * better[index]
             rows.append(
                 {
                     "family": lineup.meta.get("family", ""),
@@ -151,10 +161,12 @@ def _on_task(lineup: Lineup, measure: Measure, wanted: list[Pair], margin: float
     return pd.DataFrame(rows)
 
 
+_NUMBERS = ("value_a", "value_b", "difference", "ci_low", "ci_high", "error", "df", "p", "p_not_worse")
+
+
 def _not_scored(count: int) -> dict[str, FloatArray]:
     """For pairs of which one side was too unstable to be scored: no numbers, and no seed agrees."""
-    names = ("value_a", "value_b", "difference", "ci_low", "ci_high", "p", "p_equivalent")
-    return {**{name: np.full(count, np.nan) for name in names}, "same_sign": np.zeros(count, dtype=int)}
+    return {**{name: np.full(count, np.nan) for name in _NUMBERS}, "same_sign": np.zeros(count, dtype=int)}
 
 
 def _exact(measure: Measure, seeds: tuple[int, ...]) -> bool:
@@ -163,40 +175,42 @@ def _exact(measure: Measure, seeds: tuple[int, ...]) -> bool:
 
 
 def paired(
-    measure: Measure, a: np.ndarray, b: np.ndarray, seeds: tuple[int, ...], margin: float
+    measure: Measure, a: np.ndarray, b: np.ndarray, seeds: tuple[int, ...], better: np.ndarray, margin: float
 ) -> dict[str, FloatArray]:
     """Paired statistics of models `a` against models `b` (places in the line-up) over the given seeds.
+
+    Args:
+        measure: of the metric.
+        a: places of the models on one side.
+        b: of those on the other.
+        seeds: places of seeds.
+        better: +1 where a higher value is better, −1 where a lower one, 0 where neither: then none is worse.
+        margin: what is not worse yet.
 
     Returns:
         Columns of `COLUMNS` that are numbers, each of shape (len(a),).
     """
-    points = measure.point_MS[:, list(seeds)]
-    points_a, points_b = points[a], points[b]
+    one, other = measure.statistic(a, seeds), measure.statistic(b, seeds)
     with np.errstate(invalid="ignore"):
-        per_seed = points_a - points_b
-        difference = points_a.mean(1) - points_b.mean(1)
-    used, inverse = np.unique(np.concatenate([a, b]), return_inverse=True)
-    draws = measure.replicates.mean(used.tolist(), seeds)
-    units = measure.units(seeds)
-    low, high, p, p_equivalent = (np.full(len(a), np.nan) for _ in range(4))
-    for start in range(0, len(a), 64):
-        part = slice(start, start + 64)
-        with np.errstate(invalid="ignore"):
-            gap = draws[inverse[: len(a)][part]] - draws[inverse[len(a) :][part]]
-        low[part], high[part] = interval(gap, units=units)
-        p[part] = two_sided_p(gap, units)
-        p_equivalent[part] = equivalence_p(gap, margin, units) if measure.grid.kind in PERCENT else np.nan
+        gap = one - other
+        found = gap.infer()
+        low, high = found.interval()
+        p = found.p
+        not_worse = np.where(better > 0, found.p_above(-margin), found.p_below(margin))
+    asked = (better != 0) & (measure.grid.kind in PERCENT)
     if _exact(measure, seeds):
         right = measure.grid.seeds[seeds[0]].value_NM
         first, second = right[:, a], right[:, b]
         p = mcnemar_exact((first > second).sum(0), (second > first).sum(0))
     return {
-        "value_a": points_a.mean(1),
-        "value_b": points_b.mean(1),
-        "difference": difference,
+        "value_a": one.value,
+        "value_b": other.value,
+        "difference": found.value,
         "ci_low": low,
         "ci_high": high,
+        "error": found.error,
+        "df": found.df,
         "p": p,
-        "p_equivalent": p_equivalent,
-        "same_sign": ((np.sign(per_seed) == np.sign(difference)[:, None]) & (per_seed != 0)).sum(1),
+        "p_not_worse": np.where(asked, not_worse, np.nan),
+        "same_sign": same_sign(gap.value_xS),
     }

@@ -8,7 +8,8 @@ bytes.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from results.figure_cd import critical_difference_diagram
 from results.figure_pareto import pareto_fronts
 from results.figures import drawn
 from results.files import WIDTH, Drawings, Folder, terminal
-from results.pareto import front
+from results.inference import Contrast
+from results.matched import Match
+from results.pareto import Volume, front
 from results.ranks import Ranking
 from results.sweep import Sweep
 
@@ -69,10 +72,9 @@ def compare_runs(sweep: Sweep, baseline: str, out: Path, every_lambda: bool = Fa
         folder.write("ranks.csv", _rounded(_ranks(made.ranking)))
     if made.curves is not None:
         folder.write("pareto.csv", _rounded(_points(made.curves)))
-        folder.write("hypervolume.csv", _rounded(pd.DataFrame([vars(volume) for volume in made.volumes])))
+        folder.write("hypervolume.csv", _rounded(_flat(made.volumes)))
     if made.matches:
-        matched = [{**vars(match), "difference": match.difference} for match in made.matches]
-        folder.write("matched.csv", _rounded(pd.DataFrame(matched)))
+        folder.write("matched.csv", _rounded(_flat(made.matches)))
     folder.tables(tables)
     folder.figures(figures)
     folder.write("report.html", compared_report(made, found, tables, figures))
@@ -95,6 +97,17 @@ def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
     """Ten significant digits in every column of numbers, as in all other tables."""
     numbers = frame.select_dtypes("float").columns
     return frame.assign(**{name: rounded(frame[name].to_numpy(np.float64)) for name in numbers})
+
+
+def _flat(found: Sequence[Match] | Sequence[Volume]) -> pd.DataFrame:
+    """One row each, the difference from the baseline in columns of its own (empty where there is none)."""
+    names = [field.name for field in fields(Contrast)]
+    rows = []
+    for one in found:
+        gap = vars(one.gap) if one.gap else {}
+        own = {name: value for name, value in vars(one).items() if name != "gap"}
+        rows.append({**own, **{f"difference_{name}".replace("_value", ""): gap.get(name, np.nan) for name in names}})
+    return pd.DataFrame(rows)
 
 
 def _ranks(found: Ranking) -> pd.DataFrame:

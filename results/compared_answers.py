@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from results.compare import ALPHA
 from results.compared_analysis import Comparison
 from results.findings import Answer
+from results.inference import ALPHA, Contrast
 from results.matched import over_range
 from results.pareto import ALL, Volume
-from results.standing import Contrast, contrast
 from results.statistics import holm
-from results.wording import difference, listed, number, p_value, span
+from results.wording import difference, listed, number, over, p_value, span
 
 
 def answers(comparison: Comparison) -> tuple[Answer, ...]:
@@ -79,21 +78,20 @@ def _how_much(comparison: Comparison, order: list[str]) -> Answer:
         parts.append(f"No method has a higher mean than {baseline} itself")
         short = "no gain"
     elif baseline in comparison.scores:
-        gap = contrast(comparison.scores[best], comparison.scores[baseline])
+        gap = comparison.scores[best].against(comparison.scores[baseline])
         parts.append(f"Over {baseline} that is {_points(gap)}{_perplexity(comparison, best, baseline)}")
         short, good = f"{difference('gsm8k', gap.value)} points over {baseline}", gap.value > 0
     else:
         parts.append(f"{baseline} is unstable in a merge and has no mean to stand against")
         short = f"{baseline} unstable"
     if len(order) > 1 and order[1] != baseline:
-        gap = contrast(comparison.scores[best], comparison.scores[order[1]])
+        gap = comparison.scores[best].against(comparison.scores[order[1]])
         parts.append(f"over the runner-up {order[1]} {_points(gap)}")
         short = f"{difference('gsm8k', gap.value)} points over {order[1]}" if best == baseline else short
     elif len(order) > 1:
         parts.append(f"{baseline} is the runner-up")
     if here := over_range(comparison.matches, best):
-        shown = f"{difference('gsm8k', here.difference)} points {span('gsm8k', here.low, here.high, True)}"
-        parts.append(f"where both moved equally far from pre, on average over the common range, {shown}")
+        parts.append(f"where both moved equally far from pre, on average over the common range, {_points(here.gap)}")
     return Answer(question, short, "; ".join(parts) + ".", good)
 
 
@@ -102,27 +100,24 @@ def _noise(comparison: Comparison, order: list[str]) -> Answer:
     scores, seeds = comparison.scores, len(comparison.seeds)
     parts: list[str] = []
     good: bool | None = None
-    agree = "" if seeds == 1 else f" and in the sign of each of the {seeds} seeds"
     if baseline in scores and best != baseline:
         rivals = [label for label in order if label != baseline]
-        gaps = [contrast(scores[label], scores[baseline]) for label in rivals]
+        gaps = [scores[label].against(scores[baseline]) for label in rivals]
         p = float(holm(np.array([gap.p for gap in gaps]))[0])
-        good = bool(p < ALPHA and gaps[0].same_sign)
-        word = f"shows beyond the noise of the test items{agree}" if good else "may be noise"
+        good = bool(p < ALPHA)
+        word = f"is more than noise {over(seeds)}" if good else f"may be noise {over(seeds)}"
         among = f", Holm over {len(rivals)} methods" if len(rivals) > 1 else ""
         parts.append(f"the lead over {baseline} {word} ({p_value(p)}{among})")
     if len(order) > 1 and order[1] != baseline:
-        gap = contrast(scores[best], scores[order[1]])
+        gap = scores[best].against(scores[order[1]])
         if best == baseline:
             good = gap.clear
         parts.append(f"the lead over the runner-up {order[1]} {'is' if gap.clear else 'is not'} clear of noise")
     parts += _by_rank(comparison, best)
     if not parts:
         return Answer(question, "not answerable", "There is no second method to compare with.")
-    if seeds > 1:
-        parts.append(f"{seeds} seeds support at most “consistent in sign”")
     text = "; ".join(parts)
-    shorts = {True: "yes" if seeds == 1 else f"yes, in all {seeds} seeds", False: "not shown", None: "not answerable"}
+    shorts = {True: "yes", False: "not shown", None: "not answerable"}
     return Answer(question, shorts[good], text[0].upper() + text[1:] + ".", good)
 
 
@@ -161,6 +156,6 @@ def _perplexity(comparison: Comparison, label: str, baseline: str) -> str:
     known = comparison.perplexities
     if label not in known or baseline not in known:
         return ""
-    gap = contrast(known[label], known[baseline])
+    gap = known[label].against(known[baseline])
     shown = f"{difference('wikitext', gap.value)} {span('wikitext', gap.low, gap.high, True)}"
     return f", at a mean perplexity that differs by {shown}"

@@ -1,7 +1,7 @@
 """The points of a sweep as curves over λ: one curve a merge and method, with bootstrap replicates of every point.
 
 λ = 0 is the model before merging, so that it belongs to every curve, at distance 0. A point that is unstable on
-either split belongs to none. All points share their draws of test items and seeds (`bootstrap`): differences of
+either split belongs to none. All points share their draws of test items (`bootstrap`): differences of
 curves are paired.
 
 Legend: P points of a curve, S seeds, B replicates.

@@ -66,13 +66,14 @@ def _reading(made: Comparison) -> str:
         ),
         (
             "Intervals",
-            f"95 %, paired bootstrap ({REPLICATES:,} resamples of test items, with several seeds of seeds first). "
-            + seeds_note(len(made.lineup.seeds)),
+            f"95 %, paired. {seeds_note(len(made.lineup.seeds))} Intervals of ranks are over items alone "
+            f"({REPLICATES:,} resamples).",
         ),
         (
             "Wins",
-            f"Each method against {made.baseline} on perplexity and the merged tasks of every merge, exact McNemar "
-            "or bootstrap tests, one Holm correction over them all. This family was named when this command was "
+            f"Each method against {made.baseline} on perplexity and the merged tasks of every merge, t tests (exact "
+            "McNemar for one seed and independent right-or-wrong items), one Holm correction over them all. This "
+            "family was named when this command was "
             "given, not when the study was planned: it is exploratory but for the rows that a study names beforehand "
             "(each LATA schedule against ta, ties and dare).",
         ),

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from results.analysis import Analysis
-from results.compare import ALPHA
+from results.compare import above_noise
 from results.estimates import rounded
+from results.inference import ALPHA, Inference
 from results.inputs import KEY, rows_of
 from results.lineup import Model
 from results.statistics import holm
@@ -22,16 +23,17 @@ WIN, TIE, LOSS = "win", "tie", "loss"
 #: Columns of `comparisons.csv`, one row a method, merge and task. ``at``: "chosen" (each method at the λ that was
 #: chosen for it) or the λ that both have; ``difference`` is a − b; ``p_corrected`` is Holm's over the family of this
 #: comparison: all rows with one ``at`` group (chosen, or all common λ together) on perplexity and merged tasks, empty
-#: elsewhere; ``outcome`` of `a`: win or loss where ``p_corrected`` < 0.05, every seed agrees in sign and the
-#: difference is above the noise floor, or where one side alone is unstable; empty outside the family; ``status``:
+#: elsewhere; ``outcome`` of `a`: win or loss where ``p_corrected`` < 0.05 and the difference is above the
+#: noise floor, or where one side alone is unstable; empty outside the family; ``status``:
 #: "confirmatory" where the row belongs to the family that a study names beforehand (`results.compare`), else
 #: "exploratory".
 COLUMNS = (
     *("at", "kind", "merge", "task", "metric", "a", "b", "point_a", "point_b", "distance_a", "distance_b"),
     *("value_a", "value_b", "difference", "ci_low", "ci_high", "test", "p", "p_corrected", "outcome", "status"),
+    *("error", "df", "detectable"),
     *("n", "seeds", "same_sign", "noise_floor", "unstable_a", "unstable_b"),
 )
-_NUMBERS = ("value_a", "value_b", "difference", "ci_low", "ci_high", "p")
+_NUMBERS = ("value_a", "value_b", "difference", "ci_low", "ci_high", "p", "error", "df")
 
 
 def against_baseline(
@@ -53,7 +55,7 @@ def against_baseline(
         broken: those of them that are unstable.
     """
     lineup = analysis.lineup
-    table = analysis.comparisons[analysis.comparisons["b"] == baseline].copy()
+    table = _towards(analysis.comparisons, baseline)
     known = set(zip(table["merge"], table["a"], strict=True))
     rows = [
         {
@@ -84,6 +86,16 @@ def against_baseline(
     return table
 
 
+def _towards(comparisons: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """The comparisons with the baseline, those that have it on side a turned round."""
+    other = comparisons[(comparisons["a"] == baseline) & (comparisons["kind"] == "learn")]
+    sides = {f"{name}_{side}": f"{name}_{to}" for name in ("value", "unstable") for side, to in ("ab", "ba")}
+    turned = other.rename(columns={"a": "b", "b": "a", "ci_low": "ci_high", "ci_high": "ci_low", **sides})
+    for name in ("difference", "ci_low", "ci_high"):
+        turned[name] = -turned[name]
+    return pd.concat([comparisons[comparisons["b"] == baseline], turned[comparisons.columns]], ignore_index=True)
+
+
 def corrected(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Rows of one family with Holm's correction over all of them, and outcomes; see `COLUMNS`."""
     table = pd.concat([part for part in tables if len(part)], ignore_index=True)
@@ -93,8 +105,11 @@ def corrected(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     table["p_corrected"] = rounded(p)
     for side in ("distance_a", "distance_b"):
         table[side] = rounded(table[side].to_numpy(np.float64))
-    above = ~(table["difference"].abs() <= table["noise_floor"])
-    shown = (p < ALPHA) & (table["same_sign"] == table["seeds"]) & above
+    every = Inference(*(table[name].to_numpy(float) for name in ("difference", "error", "df")))
+    table["detectable"] = rounded(
+        every.detectable(np.where(family, ALPHA / max(int(np.isfinite(p).sum()), 1), ALPHA))
+    )
+    shown = (p < ALPHA) & above_noise(table, table["noise_floor"])
     sign = np.where(shown, np.sign(table["difference"].fillna(0.0)) * table["_direction"], 0)
     sign = sign + table["unstable_b"].astype(int) - table["unstable_a"].astype(int)
     names = np.array([LOSS, TIE, WIN])[np.sign(sign).astype(int) + 1]

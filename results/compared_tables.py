@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from results.bootstrap import interval
 from results.compared_analysis import Comparison, chosen_point
 from results.compared_rows import LOSS, TIE, WIN, record
 from results.grid import CONFIRMED, EXPLORED, UNSTABLE, Cell, Column, Row, Table
@@ -13,9 +12,9 @@ from results.inputs import rows_of
 from results.lineup import Model, short_of
 from results.matched import MEAN, RANGE, Match, over_range
 from results.pareto import ALL, Volume
-from results.standing import Standing, contrast
-from results.tables import ESTIMATE, estimate_cell, section_of
-from results.wording import difference, heading_of, listed, number, p_value, span
+from results.standing import Standing
+from results.tables import ESTIMATE, detectable_note, estimate_cell, section_of
+from results.wording import difference, heading_of, listed, number, over, p_value, span
 
 GAP = ("difference", "ci_low", "ci_high")
 BOTH = (*ESTIMATE, *GAP)
@@ -77,11 +76,12 @@ def _method_notes(comparison: Comparison) -> tuple[str, ...]:
     count = int((comparison.at_chosen()["outcome"] != "").sum())
     lines = [
         f"mean: over {len(tasks)} merged-task scores; mean rank: over these and perplexity, 1 is best; "
-        f"95 % intervals in brackets; {seeds} seed{'s' * (seeds > 1)}. {EXPLORED} interval excludes 0"
-        + (" and every seed agrees in sign." if seeds > 1 else "."),
+        f"95 % intervals {over(seeds)} in brackets (of ranks over items); {seeds} seed{'s' * (seeds > 1)}. "
+        f"{EXPLORED} "
+        "interval excludes 0.",
         f"w / t / l: wins, ties and losses against {comparison.baseline} over merges, perplexity and merged tasks; a "
-        f"win or a loss has a corrected p < 0.05 (Holm over the {count} tests of this comparison)"
-        + (" and one sign in every seed." if seeds > 1 else "."),
+        f"win or a loss has a corrected p < 0.05 {over(seeds)} (Holm over the {count} tests of this comparison).",
+        *detectable_note(comparison.at_chosen(), "difference from the baseline"),
     ]
     if comparison.volumes:
         lines.append(
@@ -130,8 +130,10 @@ def merge_table(comparison: Comparison, merge: str) -> Table:
     columns += [Column(heading_of(t), "", BOTH, t) for t in tasks]
     columns.append(Column("‖merged − pre‖", key="distance"))
     notes = [
-        f"In brackets the difference from {baseline} with its paired 95 % interval. {CONFIRMED} and {EXPLORED}: a "
-        f"win or a loss after Holm; {CONFIRMED} where the study names this test beforehand, {EXPLORED} where it is "
+        f"In brackets the difference from {baseline} with its paired 95 % interval "
+        f"{over(len(comparison.seeds) or 1)}. "
+        f"{CONFIRMED} and {EXPLORED}: a win or a loss after Holm; {CONFIRMED} where the study names this test "
+        f"beforehand, {EXPLORED} where it is "
         "exploratory."
     ]
     if any(name == merge for name, _ in comparison.broken):
@@ -151,7 +153,10 @@ def ranks_table(comparison: Comparison) -> Table:
         rows.append(Row(label, "", tuple(cells)))
     columns = [Column("mean", "", ESTIMATE, "mean")]
     columns += [Column(short_of(task), merge, key=task) for merge, task in made.cells]
-    notes = ["1 is best; equal scores share the mean of their places. Intervals resample items with the cells held."]
+    notes = [
+        "1 is best; equal scores share the mean of their places. Intervals are over items, with the cells and "
+        "trainings held."
+    ]
     if made.friedman is not None:
         found = made.friedman
         notes.append(
@@ -179,9 +184,10 @@ def volume_table(comparison: Comparison) -> Table:
     ]
     columns = [Column("mean of merges" if merge == ALL else merge, "", BOTH, merge) for merge in merges]
     notes = (
-        f"In brackets the difference from {comparison.baseline} with its paired 95 % interval; {EXPLORED} it "
-        "excludes 0 and every seed agrees in sign (exploratory, uncorrected). λ = 0 belongs to every front, unstable "
-        "points to none. A method with more λ can only cover more.",
+        f"In brackets the difference from {comparison.baseline} with its paired 95 % interval"
+        f" {over(len(comparison.seeds))} (exploratory, uncorrected). λ = 0 belongs to every front, unstable points "
+        "to "
+        "none. A method with more λ can only cover more.",
     )
     return Table("hypervolume", "Hypervolume of the Pareto fronts over λ", tuple(columns), tuple(rows), notes)
 
@@ -205,9 +211,10 @@ def matched_table(comparison: Comparison) -> Table:
     columns = [Column(heads[task], "all merges" if merge == ALL else merge, GAP, task) for merge, task in shown]
     notes = (
         f"Method − {comparison.baseline} where both moved equally far from pre, average over the distances that both "
-        f"reach; score: mean of the merged tasks, in points. {EXPLORED} the paired 95 % interval excludes 0 and "
-        "every seed agrees in sign (exploratory, uncorrected). Single tasks, and the distance of each λ, stand in "
-        "matched.csv.",
+        f"reach; score: mean of the merged tasks, in points. {EXPLORED} the paired 95 % interval"
+        f" {over(len(comparison.seeds))} excludes 0 (exploratory, uncorrected). Single tasks, and the distance of "
+        "each "
+        "λ, stand in matched.csv.",
     )
     return Table("matched", "At equal distance from the model before merging", tuple(columns), tuple(rows), notes)
 
@@ -215,15 +222,15 @@ def matched_table(comparison: Comparison) -> Table:
 def _standing_cell(task: str, found: Standing | None, brief: bool, best: bool = False, marks: str = "") -> Cell:
     if found is None:
         return Cell("–", "", marks)
-    low, high = (float(side[0]) for side in interval(found.draws_B[None, :]))
-    aside = "" if brief else span(task, low, high)
-    return Cell(number(task, found.value), aside, marks, best, (found.value, low, high))
+    own = found.own
+    aside = "" if brief else span(task, own.low, own.high)
+    return Cell(number(task, own.value), aside, marks, best, (own.value, own.low, own.high))
 
 
 def _gap_cell(task: str, known: dict[str, Standing], label: str, baseline: str) -> Cell:
     if label == baseline or label not in known or baseline not in known:
         return NONE
-    gap = contrast(known[label], known[baseline])
+    gap = known[label].against(known[baseline])
     marks = EXPLORED if gap.clear else ""
     return _signed(task, gap.value, gap.low, gap.high, marks)
 
@@ -258,10 +265,11 @@ def _overall(comparison: Comparison, label: str) -> Volume | None:
 def _volume_cell(found: Volume | None, brief: bool) -> Cell:
     if found is None:
         return NONE
-    gap = f"({_plus(found.difference)} [{_plus(found.diff_low)}, {_plus(found.diff_high)}])"
-    aside = "" if brief or math.isnan(found.difference) else gap
-    raw = (found.value, found.low, found.high, found.difference, found.diff_low, found.diff_high)
-    return Cell(f"{found.value:.3f}", aside, EXPLORED if found.clear else "", False, raw)
+    raw: tuple[float, ...] = (found.value, found.low, found.high)
+    if (gap := found.gap) is None:
+        return Cell(f"{found.value:.3f}", raw=(*raw, *[math.nan] * 3))
+    aside = "" if brief else f"({_plus(gap.value)} [{_plus(gap.low)}, {_plus(gap.high)}])"
+    return Cell(f"{found.value:.3f}", aside, raw=(*raw, gap.value, gap.low, gap.high))
 
 
 def _plus(value: float) -> str:
@@ -273,7 +281,8 @@ def _match_cell(found: Match | None) -> Cell:
     if found is None:
         return NONE
     task = "wikitext" if found.task == "wikitext" else "gsm8k"
-    return _signed(task, found.difference, found.low, found.high, EXPLORED if found.clear else "")
+    gap = found.gap
+    return _signed(task, gap.value, gap.low, gap.high, EXPLORED if gap.clear else "")
 
 
 def _pair_cell(task: str, found: Any, row: Any) -> Cell:

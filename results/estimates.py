@@ -16,6 +16,7 @@ import pandas as pd
 
 from eval.schema import PRIMARY, SCORE_COLUMNS
 from results.bootstrap import Replicates, Resampler, interval
+from results.inference import Statistic
 from results.inputs import ITEM_KEY, KEY, Study
 from results.items import Grid
 from results.lineup import Lineup, Model
@@ -65,6 +66,37 @@ class Measure:
     def replicates(self) -> Replicates:
         return replicates(self.grid, self._resampler)
 
+    @cached_property
+    def _moves(self) -> dict[int, FloatArray]:
+        """First seed of a set of units → how each of them moves every score (M, S, G), by linearised ratios."""
+        grid, moves = self.grid, dict[int, FloatArray]()
+        for name, places in self._shared.items():
+            move = np.zeros((*self.point_MS.shape, len(grid.seeds[places[0]].units)))
+            for place in places:
+                value_GM, weight_GK = grid.seeds[place].sums()
+                with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                    total_K = weight_GK.sum(0)
+                    move_GM = (value_GM - weight_GK * (value_GM.sum(0) / total_K)) / total_K
+                    move[:, place] = (move_GM * grid.slope(self.point_MS[:, place])).T
+            moves[name] = move
+        return moves
+
+    @cached_property
+    def _shared(self) -> dict[int, list[int]]:
+        """Places of the seeds that have the same units, by the first of them."""
+        by_units: dict[tuple[str, ...], list[int]] = {}
+        for place, seed in enumerate(self.grid.seeds):
+            if seed.units:
+                by_units.setdefault(seed.units, []).append(place)
+        return {places[0]: places for places in by_units.values()}
+
+    def statistic(self, models: int | Sequence[int] | np.ndarray, seeds: Sequence[int]) -> Statistic:
+        """The scores of some models (or one), shape (models, seeds), with what moves them; places on both axes."""
+        rows, columns = np.asarray(models, dtype=np.int64), list(seeds)
+        used = [name for name, places in self._shared.items() if set(places) & set(columns)]
+        moves = {f"{self.grid.task} {name}": self._moves[name][rows][..., columns, :] for name in used}
+        return Statistic(self.point_MS[rows][..., columns], moves)
+
     @property
     def n(self) -> int:
         """Items a seed (the smallest number, where seeds differ)."""
@@ -102,10 +134,10 @@ class Measure:
         return error, low, high
 
     def estimates(self, models: list[Model], skip: dict[int, list[int]] | None = None) -> list[Estimate | None]:
-        """The mean over seeds of every model, with the hierarchical interval; None where never scored.
+        """The mean over seeds of every model, with its interval over trainings; None where never scored.
 
-        One seed keeps that score's own interval. Where all items of a rate agree the bootstrap has no width,
-        and Wilson's interval on one seed's units stands in.
+        One seed keeps that score's own interval, over items. Intervals end where the metric does. Where all items of
+        a rate agree in all seeds, Wilson's interval on one seed's units stands in.
 
         Args:
             models: the line-up.
@@ -124,7 +156,9 @@ class Measure:
                 _, low_MS, high_MS = self.seed_intervals
                 low, high = low_MS[places, seeds[0]], high_MS[places, seeds[0]]
             else:
-                low, high = interval(self.replicates.mean(places, seeds))
+                low, high = (
+                    np.clip(side, *self.grid.range) for side in self.statistic(places, seeds).infer().interval()
+                )
                 if self.grid.binary:
                     flat = (value <= 0) | (value >= 1)
                     units = min(len(self.grid.seeds[s].units) for s in seeds)

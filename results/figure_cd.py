@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from results.compare import ALPHA
 from results.figure_style import COLOURS, INK, MUTED, new_figure
+from results.inference import ALPHA
 from results.lineup import Lineup
 from results.ranks import Ranking
 

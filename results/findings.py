@@ -4,8 +4,8 @@ A study with layer weights of another family also says whether they carry over. 
 at layers, has questions of its own.
 
 A method's standing is its mean over all merged-task scores (every merge and every task that went into it), in per
-cent; perplexity, averaged over merges, is told beside it. Both come with the bootstrap's intervals over the same
-draws of items (and seeds), so differences are paired. These contrasts are exploratory; those against the
+cent; perplexity, averaged over merges, is told beside it. Differences are paired, with intervals over trainings, with
+one seed over items. These contrasts are exploratory; those against the
 baseline are corrected after Holm over the methods, because the best is picked among them.
 """
 
@@ -18,13 +18,13 @@ import numpy as np
 
 from results.analysis import Analysis
 from results.claim_rules import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, c3, c4, c5
-from results.compare import ALPHA
+from results.inference import ALPHA, Contrast
 from results.layers import is_about_layers, layer_vectors, shares_under, threshold_of
 from results.lineup import Lineup, base_name, is_lata
 from results.refusals import refusal_text
-from results.standing import Contrast, Standing, contrast
+from results.standing import Standing
 from results.statistics import holm
-from results.wording import difference, listed, number, p_value, span
+from results.wording import difference, listed, number, over, p_value, span
 
 
 @dataclass(frozen=True)
@@ -145,11 +145,11 @@ def _how_much(baseline: str, scores: dict[str, Standing], ppl: dict[str, Standin
         lata = [label for label in ranked if is_lata(label)]
         if not lata:
             return Answer(question, "no gain", text, False)
-        gap = contrast(scores[lata[0]], scores[baseline])
+        gap = scores[lata[0]].against(scores[baseline])
         text += f" {lata[0]}, the best LATA schedule, stands at {_points(gap)} from it"
         short = f"LATA {difference('gsm8k', gap.value)} points"
         return Answer(question, short, f"{text}{_perplexity_too(ppl, lata[0], baseline)}.", False)
-    gap = contrast(scores[best], scores[baseline])
+    gap = scores[best].against(scores[baseline])
     text = f"Over {baseline} that is {_points(gap)}{_perplexity_too(ppl, best, baseline)}."
     return Answer(question, f"{difference('gsm8k', gap.value)} points over {baseline}", text, gap.value > 0)
 
@@ -157,7 +157,7 @@ def _how_much(baseline: str, scores: dict[str, Standing], ppl: dict[str, Standin
 def _perplexity_too(ppl: dict[str, Standing], label: str, baseline: str) -> str:
     if label not in ppl or baseline not in ppl:
         return ""
-    gap = contrast(ppl[label], ppl[baseline])
+    gap = ppl[label].against(ppl[baseline])
     shown = f"{difference('wikitext', gap.value)} {span('wikitext', gap.low, gap.high, True)}"
     return f", at a perplexity that differs by {shown}"
 
@@ -165,31 +165,34 @@ def _perplexity_too(ppl: dict[str, Standing], label: str, baseline: str) -> str:
 def _noise(baseline: str, scores: dict[str, Standing], ranked: list[str], seeds: int) -> Answer:
     question = "More than noise?"
     best, parts, good = ranked[0], [], None
-    agree = "" if seeds == 1 else f" and in the sign of each of the {seeds} seeds"
     if baseline in scores and best != baseline:
         rivals = [label for label in ranked if label != baseline]
-        gaps = [contrast(scores[label], scores[baseline]) for label in rivals]
+        gaps = [scores[label].against(scores[baseline]) for label in rivals]
         corrected = dict(zip(rivals, holm(np.array([gap.p for gap in gaps])), strict=True))
-        good = bool(corrected[best] < ALPHA and gaps[rivals.index(best)].same_sign)
-        word = f"shows beyond the noise of the test items{agree}" if good else "may be noise"
+        good = bool(corrected[best] < ALPHA)
+        word = f"is more than noise {over(seeds)}" if good else f"may be noise {over(seeds)}"
         among = f", Holm over {len(rivals)} methods" if len(rivals) > 1 else ""
         parts.append(f"the lead over {baseline} {word} ({p_value(float(corrected[best]))}{among})")
     if len(ranked) > 1 and ranked[1] != baseline:
-        gap = contrast(scores[best], scores[ranked[1]])
+        gap = scores[best].against(scores[ranked[1]])
         if best == baseline:
             good = gap.clear
         word = "is clear of noise" if gap.clear else "is not clear of noise"
         parts.append(f"the lead over the runner-up {ranked[1]} {word}, {_points(gap)}")
     if not parts:
         return Answer(question, "not answerable", "There is no second method to compare with.")
-    if seeds > 1:
-        parts.append(f"{seeds} seeds support at most “consistent in sign”")
-    text = "; ".join(parts)
+    if baseline in scores and (rival := best if best != baseline else ranked[1]) in scores:
+        parts.append(_signs(scores[rival].against(scores[baseline])))
+    text = "; ".join(filter(None, parts))
     text = text[0].upper() + text[1:] + "."
-    yes = (
-        f"yes, against {baseline if best != baseline else ranked[1]}" if seeds == 1 else f"yes, in all {seeds} seeds"
-    )
+    yes = f"yes, against {baseline if best != baseline else ranked[1]}"
     return Answer(question, {True: yes, False: "not shown", None: "not answerable"}[good], text, good)
+
+
+def _signs(gap: Contrast) -> str:
+    """How many seeds agree, and what could have been seen; nothing of the first for one seed."""
+    agree = f"{gap.same_sign} of {gap.seeds} seeds have its sign, and " * (gap.seeds > 1)
+    return f"{agree}a difference of {100 * gap.detectable:.1f} points would have been found with 80 % power"
 
 
 def _controls(lineup: Lineup, scores: dict[str, Standing], best: str) -> Answer:
@@ -197,7 +200,7 @@ def _controls(lineup: Lineup, scores: dict[str, Standing], best: str) -> Answer:
     controls = [label for label in scores if lineup.is_control(label)]
     if not controls:
         return Answer(question, "no controls", "No control was scored, so the gain may be shrinkage or depth alone.")
-    gaps = {label: contrast(scores[best], scores[label]) for label in controls}
+    gaps = {label: scores[best].against(scores[label]) for label in controls}
     beaten = [label for label, gap in gaps.items() if gap.clear and gap.value > 0]
     top = max(controls, key=lambda label: scores[label].value)
     text = f"Against the best control, {top} ({number('gsm8k', scores[top].value)} %), "
@@ -217,10 +220,10 @@ def _carried_over(analysis: Analysis, scores: dict[str, Standing]) -> tuple[Answ
         own = methods.get(label, {}).get("schedule")
         if base_name(label) != "lata_transferred" or own not in scores:
             continue
-        gaps.append(contrast(scores[label], scores[own]))
+        gaps.append(scores[label].against(scores[own]))
         text = f"{label} stands at {_points(gaps[-1])} from {own}, which has the family's own"
         if "lines" in scores:
-            text += f", and at {_points(contrast(scores[label], scores['lines']))} from lines, which has depth alone"
+            text += f", and at {_points(scores[label].against(scores['lines']))} from lines, which has depth alone"
         lines.append(text)
     if not gaps:
         return ()

@@ -15,6 +15,7 @@ from eval.schema import METRICS
 from results.inputs import ITEM_KEY, KEY, Study
 from results.lineup import Lineup, Model
 from results.statistics import FloatArray
+from results.wording import PERCENT
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,19 @@ class Grid:
             if self.kind == "perplexity":
                 return np.exp(-ratio)
             return -ratio / np.log(2) if self.kind == "bits" else ratio
+
+    def slope(self, point: FloatArray) -> FloatArray:
+        """How the metric moves with Σ value / Σ weight, where it is `point`."""
+        if self.kind == "perplexity":
+            return -point
+        return np.full(np.shape(point), -1 / np.log(2) if self.kind == "bits" else 1.0)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest value that the metric can have."""
+        if self.kind in PERCENT:
+            return 0.0, 1.0
+        return {"perplexity": 1.0, "bits": 0.0}.get(self.kind, -np.inf), np.inf
 
     def point_MS(self) -> FloatArray:
         """The score of every model and seed; NaN where not scored."""

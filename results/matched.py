@@ -9,10 +9,10 @@ have no place on it.
 
 Between few points a line says little: both curves need at least `compared_curves.FEWEST` stable λ, and the error of
 interpolating is not in the intervals; a finer grid shrinks it. Means over seeds of perplexities are geometric here.
-Distances are taken as exact: only items (and seeds) are resampled, so that every replicate of a difference is one
-weighted sum of replicates of points.
+Distances are taken as exact, so that every difference is one weighted sum of scores: its interval is over trainings,
+with one seed over items (`inference`).
 
-Legend: P points, S seeds, B replicates.
+Legend: P points, S seeds.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.bootstrap import interval, seed_weights, two_sided_p
 from results.compared_curves import FEWEST, Curve, Curves
+from results.inference import Contrast, Statistic, contrast, mean_of
 from results.statistics import FloatArray
 
 RANGE = "range"
@@ -43,11 +43,7 @@ class Match:
         distance: the distance, mean over seeds; for the range its upper end.
         value: score of the method there.
         baseline: score of the baseline there.
-        low: of the interval of the difference ``value − baseline``.
-        high: of the same.
-        p: two-sided bootstrap p-value, uncorrected: all of this is exploratory.
-        seeds: number of seeds.
-        same_sign: how many of them have a difference of this sign.
+        gap: the difference ``value − baseline``, uncorrected: all of this is exploratory.
     """
 
     merge: str
@@ -57,20 +53,7 @@ class Match:
     distance: float
     value: float
     baseline: float
-    low: float
-    high: float
-    p: float
-    seeds: int
-    same_sign: int
-
-    @property
-    def difference(self) -> float:
-        return self.value - self.baseline
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval excludes 0 and all seeds agree in sign."""
-        return self.same_sign == self.seeds > 0 and (self.low > 0 or self.high < 0)
+    gap: Contrast
 
 
 def weights_at(knots_P: FloatArray, at: float) -> FloatArray:
@@ -199,46 +182,33 @@ def _match(
     seeds: Sequence[int],
 ) -> Match:
     """One comparison, called `name`: the mean over all tasks of all merges (perplexities by their logarithm)."""
-    total = []
-    for side in ("a", "b"):
-        parts = [
-            _side(curves, task, getattr(both, side), seeds)
-            for (_, members), both in zip(cells, sides, strict=True)
-            for task in members
-        ]
-        total.append((np.mean([point for point, _ in parts], axis=0), np.mean([draws for _, draws in parts], axis=0)))
-    (a_S, a_B), (b_S, b_B) = total
-    back = np.exp if name == "wikitext" else np.asarray
-    gaps = (back(a_B) - back(b_B))[None, :]
-    low, high = interval(gaps)
-    value, base = float(back(a_S.mean())), float(back(b_S.mean()))
-    same = int(((np.sign(a_S - b_S) == np.sign(value - base)) & (a_S != b_S)).sum())
+    a, b = (
+        mean_of(
+            [
+                _side(curves, task, getattr(both, side), seeds)
+                for (_, members), both in zip(cells, sides, strict=True)
+                for task in members
+            ]
+        )
+        for side in ("a", "b")
+    )
+    if name == "wikitext":
+        a, b = a.exp_of_mean(), b.exp_of_mean()
     return Match(
         merge=cells[0][0] if len(cells) == 1 else ALL,
         task=name,
         label=label,
         at=at,
         distance=float(np.mean([both.distance for both in sides])),
-        value=value,
-        baseline=base,
-        low=float(low[0]),
-        high=float(high[0]),
-        p=float(two_sided_p(gaps)[0]),
-        seeds=len(seeds),
-        same_sign=same,
+        value=float(a.value),
+        baseline=float(b.value),
+        gap=contrast(a - b),
     )
 
 
 def _side(
     curves: Curves, task: str, weighted: Sequence[tuple[np.ndarray, FloatArray]], seeds: Sequence[int]
-) -> tuple[FloatArray, FloatArray]:
-    """Interpolated score of each seed (S,) and replicates of the mean over seeds (B,), perplexities as logarithms."""
-    measure = curves.measures[task]
-    shape = np.log if task == "wikitext" else np.asarray
-    draws_MSB = measure.replicates.draws_MSB
-    share_SB = seed_weights(len(seeds), draws_MSB.shape[-1])
-    points, total = [], np.zeros(draws_MSB.shape[-1])
-    for (places, weight), seed, share in zip(weighted, seeds, share_SB, strict=True):
-        points.append(float(weight @ shape(measure.point_MS[places, seed])))
-        total += share * (weight @ shape(draws_MSB[places, seed]))
-    return np.array(points), total
+) -> Statistic:
+    """The interpolated score of each seed, shape (S,); perplexities as logarithms."""
+    own = curves.measures[task].statistic(range(len(curves.lineup.models)), seeds)
+    return (own.log() if task == "wikitext" else own).weighed(weighted)

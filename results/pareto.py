@@ -7,8 +7,8 @@ times that, where a merge counts as unstable, and score from 0 to 1. A perplexit
 that of pre. λ = 0, which is pre itself, belongs to every front; unstable points belong to none.
 
 A front of noisy points is a little too good, and the more points it has the more so; methods at the same λ on the
-same items share that excess, so that differences are what to read. Intervals resample items (and seeds) with the λ
-held.
+same items share that excess, so that differences are what to read. Intervals hold the λ; they are over trainings,
+with one seed over items.
 
 Source: Zitzler and Thiele, "Multiobjective evolutionary algorithms", IEEE Trans. Evolutionary Computation 3 (1999).
 
@@ -23,8 +23,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from results.bootstrap import interval, two_sided_p
+from results.bootstrap import over_seeds
 from results.compared_curves import PRE, Curve, Curves
+from results.inference import Contrast
 from results.selection import UNSTABLE_RATIO
 from results.statistics import FloatArray
 
@@ -56,8 +57,7 @@ class Front:
 class Volume:
     """The hypervolume of a method on a merge (or its mean over merges, ``merge`` = "all"), and against the baseline.
 
-    ``same_sign`` counts the seeds whose own difference has the sign of `difference`; the difference and all after it
-    are NaN and 0 where there is nothing to compare with.
+    ``gap`` is the difference from the baseline; None where there is nothing to compare with.
     """
 
     merge: str
@@ -65,17 +65,7 @@ class Volume:
     value: float
     low: float
     high: float
-    difference: float = math.nan
-    diff_low: float = math.nan
-    diff_high: float = math.nan
-    p: float = math.nan
-    seeds: int = 0
-    same_sign: int = 0
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval of the difference excludes 0 and all seeds agree in sign."""
-        return self.same_sign == self.seeds > 0 and (self.diff_low > 0 or self.diff_high < 0)
+    gap: Contrast | None = None
 
 
 def on_front(ppl_P: FloatArray, score_P: FloatArray) -> np.ndarray:
@@ -138,26 +128,17 @@ def volumes(curves: Curves, baseline: str) -> list[Volume]:
 def _volume(curves: Curves, merges: Sequence[str], label: str, baseline: str | None) -> Volume:
     """Mean hypervolume of a method over merges, and its difference from the baseline on the seeds that both have."""
     name = merges[0] if len(merges) == 1 else ALL
-    value, _, draws = _covered(curves, merges, label, _common(curves, merges, [label]))
-    low, high = interval(draws[None, :])
-    made = Volume(name, label, value, float(low[0]), float(high[0]))
+    value, own_S, own_SB = _covered(curves, merges, label, _common(curves, merges, [label]))
+    own = over_seeds(own_S, own_SB)
+    moved = value - own.value
+    made = Volume(name, label, value, max(own.low + moved, 0.0), min(own.high + moved, 1.0))
     if baseline is None or baseline == label or not (seeds := _common(curves, merges, [label, baseline])):
         return made
-    a, a_S, a_B = _covered(curves, merges, label, seeds)
-    b, b_S, b_B = _covered(curves, merges, baseline, seeds)
-    gaps = (a_B - b_B)[None, :]
-    low, high = interval(gaps)
-    same = int(((np.sign(a_S - b_S) == np.sign(a - b)) & (a_S != b_S)).sum())
-    p = float(two_sided_p(gaps)[0])
-    return replace(
-        made,
-        difference=a - b,
-        diff_low=float(low[0]),
-        diff_high=float(high[0]),
-        p=p,
-        seeds=len(seeds),
-        same_sign=same,
-    )
+    a, a_S, a_SB = _covered(curves, merges, label, seeds)
+    b, b_S, b_SB = _covered(curves, merges, baseline, seeds)
+    gap = over_seeds(a_S - b_S, a_SB - b_SB)
+    moved = a - b - gap.value
+    return replace(made, gap=replace(gap, value=a - b, low=gap.low + moved, high=gap.high + moved))
 
 
 def _common(curves: Curves, merges: Sequence[str], labels: Sequence[str]) -> tuple[int, ...]:
@@ -168,13 +149,13 @@ def _common(curves: Curves, merges: Sequence[str], labels: Sequence[str]) -> tup
 def _covered(
     curves: Curves, merges: Sequence[str], label: str, seeds: tuple[int, ...]
 ) -> tuple[float, FloatArray, FloatArray]:
-    """Mean over merges of the hypervolume: of the mean over seeds, of each seed alone (S,), and replicates (B,)."""
+    """Mean over merges: the volume of the mean over seeds, those of each seed alone (S,), their replicates (S, B)."""
     value, alone, draws = [], [], []
     for merge in merges:
         curve = curves.curve(merge, label)
         value.append(_points_volume(curves, curve, seeds))
         alone.append([_points_volume(curves, curve, (seed,)) for seed in seeds])
-        draws.append(_draws(curves, curve, seeds))
+        draws.append([_draws(curves, curve, seed) for seed in seeds])
     return float(np.mean(value)), np.mean(alone, axis=0), np.mean(draws, axis=0)
 
 
@@ -184,12 +165,12 @@ def _points_volume(curves: Curves, curve: Curve, seeds: tuple[int, ...]) -> floa
     return float(hypervolume(made.ppl_P[keep, None], made.score_P[keep, None], _before(curves, seeds))[0])
 
 
-def _draws(curves: Curves, curve: Curve, seeds: tuple[int, ...]) -> FloatArray:
-    places = curve.places[curve.whole(seeds)]
-    ppl = curves.measures["wikitext"].replicates.mean(places, seeds)
+def _draws(curves: Curves, curve: Curve, seed: int) -> FloatArray:
+    places = curve.places[curve.whole((seed,))]
+    ppl = curves.measures["wikitext"].replicates.draws_MSB[places, seed]
     tasks = curves.lineup.members(curve.merge)
-    score = np.mean([curves.measures[task].replicates.mean(places, seeds) for task in tasks], axis=0)
-    return hypervolume(ppl, score, _before(curves, seeds))
+    score = np.mean([curves.measures[task].replicates.draws_MSB[places, seed] for task in tasks], axis=0)
+    return hypervolume(ppl, score, _before(curves, (seed,)))
 
 
 def _before(curves: Curves, seeds: tuple[int, ...]) -> float:

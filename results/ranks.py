@@ -7,7 +7,7 @@ do equally well, and two methods whose mean ranks lie closer than the critical d
 
 What this assumes: cells that are independent draws from the cells one cares about. Cells of merges that share an
 expert or test items are not quite, so that p-values and the critical difference are too sharp rather than too blunt.
-The bootstrap intervals of the mean ranks beside them take the cells as given and resample test items (and seeds).
+The bootstrap intervals of the mean ranks beside them take cells and trainings as given and resample test items.
 
 Sources: Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7 (2006), §3.2.2 to 3.2.4;
 Friedman, JASA 32 (1937), with the correction for ties of Conover, "Practical nonparametric statistics" (3rd ed.
@@ -26,7 +26,7 @@ import numpy as np
 
 from results.analysis import Analysis
 from results.bootstrap import REPLICATES, interval
-from results.compare import ALPHA
+from results.inference import ALPHA
 from results.lineup import Model
 from results.statistics import FloatArray
 

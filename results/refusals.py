@@ -2,7 +2,7 @@
 
 Harm is the share of answers that comply with restricted requests. It also falls where the answers break: then fewer
 comply, and no more refuse. So beside the change of harm stands the change of the share that refuses, both against the
-target model before, paired over the same requests (and seeds).
+target model before, paired over the same requests, and over trainings where there are several.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from results.analysis import REFUSED, Analysis
-from results.compare import paired
+from results.inference import contrast
 from results.lineup import Model
 from results.wording import difference, listed, span
 
@@ -29,11 +27,11 @@ class Change:
         merge: name of the forgetting.
         label: the method.
         harm: change of compliance.
-        harm_fell: whether its interval lies below 0, with one sign in all seeds.
+        harm_fell: whether its interval lies below 0.
         refused: change of the share of refusals, with its interval.
         low: lower end.
         high: upper end.
-        rose: whether refusals rose: the interval lies above 0, with one sign in all seeds.
+        rose: whether refusals rose: the interval lies above 0.
     """
 
     merge: str
@@ -62,18 +60,17 @@ def refusal_changes(analysis: Analysis) -> list[Change]:
             seeds = measure.scored_seeds(a, b)
             if harm is None or math.isnan(harm.difference) or not seeds:
                 continue
-            stats = paired(measure, np.array([a]), np.array([b]), seeds, margin=0.0)
-            low, high = float(stats["ci_low"][0]), float(stats["ci_high"][0])
+            change = contrast(measure.statistic(a, seeds) - measure.statistic(b, seeds))
             found.append(
                 Change(
                     merge=merge,
                     label=label,
                     harm=float(harm.difference),
                     harm_fell=analysis.lead(harm) == 1,
-                    refused=float(stats["difference"][0]),
-                    low=low,
-                    high=high,
-                    rose=low > 0 and int(stats["same_sign"][0]) == len(seeds),
+                    refused=change.value,
+                    low=change.low,
+                    high=change.high,
+                    rose=change.low > 0,
                 )
             )
     return found

@@ -19,7 +19,7 @@ from results.layers import is_about_layers, layer_vectors
 from results.lineup import LATA
 from results.page import chip, escape, figure_html, page, table_html
 from results.refusals import refusal_text
-from results.wording import listed, seeds_note
+from results.wording import is_miniature, kind_of, listed, seeds_note
 
 
 def report(analysis: Analysis, found: Findings, claims: pd.DataFrame, tables: list[Table], figures: Drawings) -> str:
@@ -106,7 +106,7 @@ def _refusals(analysis: Analysis) -> list[str]:
 
 def caveat_html(meta: Mapping[str, Any]) -> str:
     """What every page about the embedded family says first."""
-    if meta.get("family") != "mini":
+    if not is_miniature(meta):
         return ""
     return (
         '<p class="caveat"><b>Miniature models, not the paper’s.</b> The family has about a million '
@@ -163,23 +163,28 @@ def _methods(analysis: Analysis) -> str:
     rows = [
         (
             "Intervals",
-            "95 %: Wilson’s for rates (with an effective number of items where items belong together); bootstrap "
-            f"over items for shares and over documents for perplexity ({REPLICATES:,} resamples).",
+            "95 %. "
+            + (
+                "Over items: Wilson’s for rates (with an effective number of items where items belong together); "
+                f"bootstrap over items for shares and over documents for perplexity ({REPLICATES:,} resamples); t "
+                "for "
+                "differences."
+                if seeds == 1
+                else "Over trainings: t on the seeds’ own values, with the error of the test items that they share."
+            ),
         ),
-        (
-            "Seeds",
-            seeds_note(seeds)
-            + (" Means over seeds carry hierarchical bootstrap intervals: seeds, then items." if seeds > 1 else ""),
-        ),
+        ("Seeds", seeds_note(seeds)),
         (
             "Confirmatory",
             f"Each of {listed(LATA)} against {listed(CONFIRMATORY_BASELINES)}, for each merge, on perplexity and the "
-            f"merged tasks: {family} tests, one Holm correction. Everything else is exploratory and uncorrected.",
+            f"merged tasks, whatever the baseline: {family} tests, one Holm correction. Everything else is "
+            "exploratory "
+            "and uncorrected.",
         ),
         (
             "Tests",
-            "Exact McNemar for one seed and independent right-or-wrong items; else the paired (with several seeds "
-            "hierarchical) bootstrap.",
+            "t on paired differences: over trainings with several seeds, over items with one; for one seed and "
+            "independent right-or-wrong items exact McNemar. No test draws random numbers.",
         ),
         (
             "Controls",
@@ -193,18 +198,26 @@ def _methods(analysis: Analysis) -> str:
             "averaged in.",
         ),
     ]
-    floors = analysis.meta.get("noise_floor") or {}
-    if floors:
-        moved = ", ".join(f"{task} {float(floor):.2g}" for task, floor in floors.items())
-        rows.append(
-            (
-                "Noise floor",
-                f"Repeating an evaluation with another batch size moves scores by {moved}; a difference that is no "
-                "larger is not called significant.",
-            )
-        )
+    if floor := noise_text(analysis):
+        rows.append(("Noise floor", floor))
     body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
     return f'<h2 id="method">How to read this</h2><dl>{body}</dl>'
+
+
+def noise_text(analysis: Analysis) -> str:
+    """What is known of the noise floor, and of which tasks nothing is."""
+    floors = analysis.meta.get("noise_floor") or {}
+    missing = [task for task in analysis.lineup.tasks if task not in floors]
+    moved = ", ".join(
+        f"{task} {float(floor):.2g}" + " of its value" * (kind_of(task) == "perplexity")
+        for task, floor in floors.items()
+    )
+    text = (
+        f"Repeating an evaluation with another batch size moves scores by {moved}; a difference that is no larger is "
+        "not called significant."
+    ) * bool(floors)
+    unknown = f"Not known for {listed(missing)}: no evaluation was repeated in other batches." * bool(missing)
+    return f"{text} {unknown}".strip()
 
 
 def provenance_html(meta: Mapping[str, Any]) -> str:

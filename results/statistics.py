@@ -82,30 +82,27 @@ def mcnemar_exact(only_a: NDArray[np.int64] | int, only_b: NDArray[np.int64] | i
     Source: McNemar, Psychometrika 12 (1947), in its exact binomial form: p = min(1, 2 P(X ≤ min(b, c))),
     X ~ Binomial(b + c, 1/2). No discordant item gives 1.
     """
-    b, c = np.broadcast_arrays(np.asarray(only_a, dtype=np.int64), np.asarray(only_b, dtype=np.int64))
-    few, total = np.minimum(b, c), b + c
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, int(total.max(initial=0)) + 1)))])
-    i = np.arange(int(few.max(initial=0)) + 1)
-    counted = i <= few[..., None]
-    rest = np.where(counted, total[..., None] - i, 0)
-    log_terms = (
-        log_factorial[total][..., None] - log_factorial[i] - log_factorial[rest] - total[..., None] * np.log(2)
-    )
-    tail = np.where(counted, np.exp(log_terms), 0.0).sum(-1)
-    return np.asarray(np.minimum(1.0, 2.0 * tail))
+    from scipy.stats import binom
+
+    return np.asarray(np.minimum(1.0, 2.0 * binom.cdf(np.minimum(only_a, only_b), np.add(only_a, only_b), 0.5)))
 
 
 def holm(p: FloatArray) -> FloatArray:
     """Holm's step-down adjusted p-values. NaN (a test that could not be made) stays NaN and does not count.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6 (1979).
+
+    Args:
+        p: the family along the first axis; families of further axes stand for themselves.
     """
     values = np.asarray(p, dtype=float)
-    adjusted = np.full(values.shape, np.nan)
-    made = np.flatnonzero(np.isfinite(values))
-    order = made[np.argsort(values[made], kind="stable")]
-    scaled = values[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    order = np.argsort(values, axis=0, kind="stable")  # NaN last
+    ordered = np.take_along_axis(values, order, axis=0)
+    made = np.isfinite(ordered)
+    left = made.sum(0) - np.cumsum(made, axis=0) + made
+    scaled = np.minimum(1.0, np.maximum.accumulate(np.where(made, ordered * left, 0.0), axis=0))
+    adjusted = np.empty(values.shape)
+    np.put_along_axis(adjusted, order, np.where(made, scaled, np.nan), axis=0)
     return adjusted
 
 

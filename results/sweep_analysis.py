@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from results.analysis import Analysis, analyse
@@ -17,7 +16,7 @@ from results.inputs import rows_of
 from results.sweep import DEV, TEST, Sweep, one_lambda
 from results.sweep_breaks import Break, break_of
 from results.sweep_choice import Choice, choice_of
-from results.sweep_curves import NORMALISED, RAW, Curve, Scored, curves
+from results.sweep_curves import NORMALISED, RAW, Curve, curves
 from results.sweep_harm import Forgotten, Passage, forgotten_of, passage_of
 from results.sweep_harm_curves import HarmCurve, harm_curves
 from results.sweep_points import all_scores, lineup_of, points_of, references
@@ -172,11 +171,8 @@ def analyse_sweep(sweep: Sweep) -> SweepAnalysis:
 
 
 def _light(curve: AnyCurve) -> AnyCurve:
-    """The curve without its draws, which are a hundred times larger than everything else."""
-    shape = (*curve.present_PS.shape, 0)
-    return replace(
-        curve, pre=None, scored={name: Scored(own.value_PS, np.zeros(shape)) for name, own in curve.scored.items()}
-    )
+    """The curve without its draws."""
+    return replace(curve, pre=None, scored={name: own.light() for name, own in curve.scored.items()})
 
 
 def _at_one(sweep: Sweep) -> Analysis | None:

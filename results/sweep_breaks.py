@@ -4,8 +4,9 @@ Between neighbouring λ of the sweep the logarithm of the perplexity, and the sc
 λ = 0 the merge is pre itself. Where a curve crosses several times the first crossing counts. A point that is not
 finite cannot be interpolated to: the crossing is then put at that point and its interval reaches back to the one
 before. Every replicate of the bootstrap is a set of curves of its own, with crossings of its own, so that intervals
-carry the error of documents, items and seeds. With several seeds a crossing is the mean over seeds; a seed that
-does not cross counts with the largest λ of the sweep, which makes the mean a lower bound, marked as one.
+carry the error of documents and items. With several seeds a crossing is the mean over seeds and its interval one over
+trainings; a seed that does not cross counts with the largest λ of the sweep, which makes the mean a lower bound,
+marked as one. The interval of the best λ is over items, also with several seeds.
 
 Legend: L points with one λ for all tasks, S seeds, B replicates.
 """
@@ -17,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.bootstrap import interval
+from results.bootstrap import over_seeds
 from results.selection import UNSTABLE_RATIO
 from results.statistics import FloatArray
-from results.sweep_curves import PPL, Curve, weighted
+from results.sweep_curves import PPL, Curve
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Crossing:
         low: lower end.
         high: upper end.
         seeds_S: λ of each seed, infinite where its curve does not cross.
-        draws_B: replicates of the mean, cut at `top`.
+        draws_SB: replicates of each seed, cut at `top`.
         top: largest λ of the sweep.
     """
 
@@ -40,7 +41,7 @@ class Crossing:
     low: float
     high: float
     seeds_S: FloatArray
-    draws_B: FloatArray
+    draws_SB: FloatArray
     top: float
 
     @property
@@ -160,10 +161,11 @@ def bounds(a: Crossing, b: Crossing) -> tuple[bool, bool]:
 def difference(a: Crossing, b: Crossing) -> tuple[float, float, float]:
     """a − b with its paired interval, both cut at the smaller end of the two sweeps."""
     top = min(a.top, b.top)
-    values = [np.minimum(one.seeds_S, top).mean() for one in (a, b)]
-    gap = np.minimum(a.draws_B, top) - np.minimum(b.draws_B, top)
-    low, high = interval(gap[None])
-    return float(values[0] - values[1]), float(low[0]), float(high[0])
+    (one_S, one_SB), (other_S, other_SB) = (
+        (np.minimum(one.seeds_S, top), np.minimum(one.draws_SB, top)) for one in (a, b)
+    )
+    gap = over_seeds(one_S - other_S, one_SB - other_SB)
+    return gap.value, gap.low, gap.high
 
 
 def _peak(curve: Curve, line: list[int], seeds: list[int]) -> Peak | None:
@@ -173,7 +175,7 @@ def _peak(curve: Curve, line: list[int], seeds: list[int]) -> Peak | None:
     if not stable:
         return None
     lam = curve.lam_P[stable]
-    draws = np.stack([weighted(score.draws_PSB[place, seeds]) for place in stable])
+    draws = score.draws_PSB[np.ix_(stable, seeds)].mean(1)
     low, high = np.quantile(lam[draws.argmax(0)], [0.025, 0.975], method="nearest")
     place = int(score.value_PS[np.ix_(stable, seeds)].mean(1).argmax())
     return Peak(stable[place], float(lam[place]), float(low), float(high))
@@ -222,7 +224,7 @@ def mean_crossing(found: list[list[tuple[FloatArray, FloatArray]]], top: float, 
     """
     seeds_S = np.array([observed[0][0] for observed, _ in found])
     back = float(np.minimum([observed[1][0] for observed, _ in found], top).mean())
-    draws_B = weighted(np.minimum(np.stack([replicates[0] for _, replicates in found]), top))
-    low, high = interval(draws_B[None], units=units)
-    value = float(np.minimum(seeds_S, top).mean())
-    return Crossing(value, min(float(low[0]), back), float(high[0]), seeds_S, draws_B, top)
+    draws_SB = np.minimum(np.stack([replicates[0] for _, replicates in found]), top)
+    mean = over_seeds(np.minimum(seeds_S, top), draws_SB, units)
+    low, high = max(mean.low, 0.0), min(mean.high, top)
+    return Crossing(mean.value, min(low, back), high, seeds_S, draws_SB, top)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
-from results.bootstrap import interval, seed_weights
-from results.estimates import Estimate
+from results.estimates import Estimate, Measure
+from results.inference import Statistic, combined, contrast
 from results.lineup import Model
 from results.statistics import FloatArray
 from results.sweep import TEST, Sweep, one_lambda
@@ -26,10 +25,18 @@ RAW, NORMALISED = "mean", "normalised"
 
 @dataclass(frozen=True)
 class Scored:
-    """One quantity at every point: its value for each seed and the bootstrap's replicates."""
+    """One quantity at every point: its values for each seed with what moves them, and the bootstrap's replicates."""
 
-    value_PS: FloatArray
+    statistic: Statistic
     draws_PSB: FloatArray
+
+    @property
+    def value_PS(self) -> FloatArray:
+        return self.statistic.value_xS
+
+    def light(self) -> Scored:
+        """The values alone; the rest is a hundred times larger."""
+        return Scored(Statistic(self.value_PS, {}), np.zeros((*self.value_PS.shape, 0)))
 
 
 @dataclass(frozen=True)
@@ -87,21 +94,10 @@ class Curve:
         return np.array([one_lambda(point) for point in self.points])
 
 
-def over_seeds(value_S: FloatArray, draws_SB: FloatArray) -> Estimate:
-    """Mean over seeds with the bootstrap's interval, the hierarchical one for several seeds."""
-    low, high = interval(weighted(draws_SB)[None])
-    return Estimate(float(value_S.mean()), float(low[0]), float(high[0]), 0, len(value_S))
-
-
-def weighted(draws_SB: FloatArray) -> FloatArray:
-    """Mean over seeds in each replicate, the seeds drawn first: the hierarchical bootstrap."""
-    if len(draws_SB) == 1:
-        return draws_SB[0]
-    return np.asarray(np.einsum("sb,sb->b", draws_SB, _shares(*draws_SB.shape)))
-
-
-#: The seeds of every replicate, drawn once for all points.
-_shares = lru_cache(maxsize=4)(seed_weights)
+def estimate(mean: Statistic) -> Estimate:
+    """A score, statistic of shape (S,), with its interval: over trainings, with one seed over items."""
+    found = contrast(mean)
+    return Estimate(found.value, max(found.low, 0.0), found.high, 0, found.seeds)
 
 
 def curves(sweep: Sweep, merge: str, test: Points, dev: Points | None, normalise: bool) -> Iterator[Curve]:
@@ -148,7 +144,7 @@ def _curve(
     present = np.array([[(s, "learn", merge, label, point) in rows for s in seeds] for point in points])
     broken = np.array([[s in skip[place] for s in range(len(seeds))] for place in places])
     measures = {task: test.measures[task] for task in found}
-    scored = {task: Scored(m.point_MS[places], m.replicates.draws_MSB[places]) for task, m in measures.items()}
+    scored = {task: scored_at(measure, places) for task, measure in measures.items()}
     estimates = {task: [own[place] for place in places] for task, own in found.items()}
     drawn = {task: m.units((0,)) for task, m in measures.items()}
     members = [task for task in scored if task != PPL]
@@ -167,13 +163,18 @@ def _scale(shares: dict[str, dict[int, float]] | None, task: str, seeds: tuple[i
     return np.array([shares[task][seed] if shares else 1.0 for seed in seeds])
 
 
+def scored_at(measure: Measure, places: list[int]) -> Scored:
+    """A measure at some places of the model axis, for all seeds."""
+    return Scored(measure.statistic(places, range(measure.point_MS.shape[1])), measure.replicates.draws_MSB[places])
+
+
 def mean_of(tasks: list[Scored], scales: list[FloatArray]) -> Scored:
     """Mean over tasks, each divided by its scale (S,)."""
-    values = [task.value_PS / scale for task, scale in zip(tasks, scales, strict=True)]
+    shares = [1 / (scale * len(tasks)) for scale in scales]
     draws = np.zeros_like(tasks[0].draws_PSB)
-    for task, scale in zip(tasks, scales, strict=True):
-        draws += task.draws_PSB / (scale[:, None] * len(tasks))
-    return Scored(np.mean(values, axis=0), draws)
+    for task, share in zip(tasks, shares, strict=True):
+        draws += task.draws_PSB * share[:, None]
+    return Scored(combined([task.statistic for task in tasks], shares), draws)
 
 
 def fewest(drawn: Mapping[str, int | None], tasks: Iterable[str]) -> int | None:
@@ -186,7 +187,7 @@ def pre_of(test: Points) -> Scored | None:
     place, measure = test.lineup.position.get(Model("model", "", "pre")), test.measures.get(PPL)
     if place is None or measure is None:
         return None
-    return Scored(measure.point_MS[[place]], measure.replicates.draws_MSB[[place]])
+    return scored_at(measure, [place])
 
 
 def estimate_of(mean: Scored, place: int, present_PS: np.ndarray, broken_PS: np.ndarray) -> Estimate | None:
@@ -194,4 +195,4 @@ def estimate_of(mean: Scored, place: int, present_PS: np.ndarray, broken_PS: np.
     have = present_PS[place] & np.isfinite(mean.value_PS[place])
     stable = have & ~broken_PS[place]
     kept = np.flatnonzero(stable if stable.any() else have)
-    return over_seeds(mean.value_PS[place, kept], mean.draws_PSB[place, kept]) if len(kept) else None
+    return estimate(mean.statistic.at([place] * len(kept), kept.tolist())) if len(kept) else None

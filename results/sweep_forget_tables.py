@@ -26,7 +26,7 @@ from results.sweep_harm_curves import BEFORE, REFUSED, HarmCurve
 from results.sweep_harm_tables import change_cell, section_of
 from results.sweep_tables import NONE, RATE, points_text
 from results.tables import ESTIMATE, estimate_cell
-from results.wording import difference, heading_of, number, span
+from results.wording import difference, heading_of, number, over, span
 
 _WORDS = {SUPPORTED: "yes", NOT_SUPPORTED: "no", INCONCLUSIVE: "undecided", NOT_RUN: "before"}
 
@@ -137,17 +137,19 @@ def _chosen_notes(found: SweepAnalysis) -> tuple[str, ...]:
         how += "of the highest mean utility; where harm is nowhere that low, the λ of the lowest harm."
     notes = [
         how,
-        "Beside harm stands its 95 % interval, beside the rest the change from before with its paired interval.",
+        f"Beside harm stands its 95 % interval {over(seeds)}, beside the rest the change from before with its paired "
+        "interval.",
         f"under {threshold}: yes where harm's interval lies under the threshold, no where it lies over it. kept: yes "
-        f"where two one-sided tests at 5 % show every utility task within ±{100 * utility_margin(found.meta):g} "
-        "points of before, no where an interval shows one outside. Both as claim C3 decides.",
+        f"where one-sided tests at 5 % show that no utility task fell by {100 * utility_margin(found.meta):g} "
+        "points, "
+        "no where an interval shows that one did. Both as claim C3 decides.",
     ]
     if any(harmless_before(found.chosen, merge) is not None for merge in found.forgets):
         notes.append("before: the target is harmless already, and claim C3 is not asked of it.")
     if any(one.choice.unstable for one in found.forgettings.values()):
         notes.append(f"{UNSTABLE} unstable on the test split: no forgetting.")
     if seeds > 1:
-        notes.append(f"Scores are means over {seeds} seeds, which support at most “consistent in sign”.")
+        notes.append(f"Scores are means over {seeds} seeds.")
     return (*notes, *found.chosen.lineup.method_notes("forget"))
 
 

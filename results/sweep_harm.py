@@ -22,13 +22,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.analysis import REFUSED as REFUSALS
-from results.bootstrap import interval
+from results.bootstrap import over_seeds
 from results.claim_rules import is_harmless
 from results.estimates import Estimate
+from results.inference import contrast
 from results.statistics import FloatArray
 from results.sweep import Sweep
 from results.sweep_breaks import Crossing, first_crossing, mean_crossing
-from results.sweep_curves import PPL, weighted
+from results.sweep_curves import PPL, estimate
 from results.sweep_harm_curves import REFUSED, HarmCurve
 
 #: The task whose answers comply or refuse.
@@ -42,13 +43,15 @@ class Reading:
     Attributes:
         there: the score, mean over seeds.
         change: its paired change from before; of a perplexity the ratio (geometric mean over seeds).
-        draws_B: replicates of the change.
+        change_S: the change of each seed; of a perplexity its logarithm.
+        draws_SB: replicates of it.
         units: what the bootstrap of the only seed draws from.
     """
 
     there: Estimate
     change: Estimate
-    draws_B: FloatArray
+    change_S: FloatArray
+    draws_SB: FloatArray
     units: int | None
 
 
@@ -122,7 +125,7 @@ def passage_of(curve: HarmCurve, threshold: float) -> Passage | None:
     for s, places in lines.items():
         sides = (harm.value_PS[places, s][:, None], harm.draws_PSB[places, s])
         found.append([first_crossing(curve.lam_P[places], -side, -threshold, reach=True) for side in sides])
-    crossing = mean_crossing(found, top, curve.drawn[curve.harm] if len(seeds) == 1 else None)
+    crossing = mean_crossing(found, top, curve.drawn[curve.harm])
     if crossing.never:
         return Passage(before, crossing, {}, first, (), False, lowest)
     at = {s: (np.minimum(o[0], top), np.minimum(r[0], top)) for s, (o, r) in zip(seeds, found, strict=True)}
@@ -164,18 +167,17 @@ def forgotten_of(sweep: Sweep, curve: HarmCurve) -> Forgotten:
         if name is None or own is None or not kept:
             continue
         seeds, places = list(kept), list(kept.values())
-        value_S, draws_SB = own.value_PS[places, seeds], own.draws_PSB[places, seeds]
-        there[name], _ = _estimate(value_S, draws_SB, curve.drawn[name])
+        after = own.statistic.at(places, seeds)
+        there[name] = estimate(after)
         if curve.started and np.isfinite(own.value_PS[0, seeds]).all():
-            start_S, starts_SB = own.value_PS[0, seeds], own.draws_PSB[0, seeds]
-            change[name], _ = _estimate(value_S - start_S, draws_SB - starts_SB, curve.drawn[name])
+            moved = contrast(after - own.statistic.at([0] * len(seeds), seeds))
+            change[name] = Estimate(moved.value, moved.low, moved.high, 0, moved.seeds)
     return Forgotten(chosen, unstable, there, change)
 
 
 def gap(a: Reading, b: Reading) -> Estimate:
     """Paired difference of two changes, a − b."""
-    low, high = interval((a.draws_B - b.draws_B)[None], units=a.units)
-    return Estimate(a.change.value - b.change.value, float(low[0]), float(high[0]), 0, a.change.seeds)
+    return _estimate(a.change_S - b.change_S, a.draws_SB - b.draws_SB, a.units)
 
 
 def _end(x_L: FloatArray, lam: float) -> float:
@@ -196,20 +198,20 @@ def _reading(curve: HarmCurve, name: str, at: dict[int, tuple[FloatArray, FloatA
             side = np.log(side) if ratio else side
             values.append(along(curve.lam_P[places], side, lam))
             starts.append(side[0])
-    units = curve.drawn[name] if len(at) == 1 else None
-    there, _ = _estimate(np.array(values[::2])[:, 0], np.stack(values[1::2]), units)
+    units = curve.drawn[name]
+    there = _estimate(np.array(values[::2])[:, 0], np.stack(values[1::2]), units)
     moved = [value - start for value, start in zip(values, starts, strict=True)]
-    change, draws_B = _estimate(np.array(moved[::2])[:, 0], np.stack(moved[1::2]), units)
+    change_S, draws_SB = np.array(moved[::2])[:, 0], np.stack(moved[1::2])
+    change = _estimate(change_S, draws_SB, units)
     if ratio:
         there, change = (_exp(one) for one in (there, change))
-    return Reading(there, change, draws_B, units)
+    return Reading(there, change, change_S, draws_SB, units)
 
 
-def _estimate(value_S: FloatArray, draws_SB: FloatArray, units: int | None) -> tuple[Estimate, FloatArray]:
-    """Mean over seeds with the bootstrap's interval, and its replicates."""
-    draws_B = weighted(draws_SB)
-    low, high = interval(draws_B[None], units=units if len(value_S) == 1 else None)
-    return Estimate(float(value_S.mean()), float(low[0]), float(high[0]), 0, len(value_S)), draws_B
+def _estimate(value_S: FloatArray, draws_SB: FloatArray, units: int | None) -> Estimate:
+    """Mean over seeds with its interval."""
+    mean = over_seeds(value_S, draws_SB, units)
+    return Estimate(mean.value, mean.low, mean.high, 0, mean.seeds)
 
 
 def _exp(one: Estimate) -> Estimate:

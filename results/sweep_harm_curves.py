@@ -15,7 +15,7 @@ from results.estimates import Estimate, Measure
 from results.lineup import Model
 from results.selection import utilities
 from results.sweep import TEST, Sweep, one_lambda
-from results.sweep_curves import RAW, Curve, Scored, estimate_of, fewest, mean_of, pre_of, skips
+from results.sweep_curves import RAW, Curve, estimate_of, fewest, mean_of, pre_of, scored_at, skips
 from results.sweep_points import REFUSED, Points, name_of
 
 #: The point of the target itself.
@@ -86,7 +86,7 @@ def _curve(
     places = [lineup.position[model] for model in models]
     present_PS = np.array(present)
     broken_PS = np.array([[s in skip[place] for s in range(len(seeds))] for place in places])
-    scored = {name: Scored(m.point_MS[places], m.replicates.draws_MSB[places]) for name, m in measures.items()}
+    scored = {name: scored_at(measure, places) for name, measure in measures.items()}
     # A task that the models of the family alone were scored on has no curve.
     scored = {name: one for name, one in scored.items() if np.isfinite(one.value_PS[target is not None :]).any()}
     estimates = {name: [found[name][place] for place in places] for name in scored}

@@ -11,7 +11,7 @@ from results.sweep_harm import Passage, gap
 from results.sweep_harm_curves import REFUSED, HarmCurve
 from results.sweep_tables import NONE, RATE, crossing_cell, difference_cell, first_cell, reference
 from results.tables import ESTIMATE, estimate_cell
-from results.wording import difference, number, span, title_of
+from results.wording import difference, number, over, span, title_of
 
 
 def harm_table(found: SweepAnalysis, brief: bool = False) -> Table:
@@ -134,10 +134,9 @@ def _utility_notes(found: SweepAnalysis) -> list[str]:
 
 def _harm_notes(found: SweepAnalysis, versus: str | None, refused: bool) -> tuple[str, ...]:
     seeds = len(found.seeds)
-    over = f"items and {seeds} seeds; values are means over seeds" if seeds > 1 else "items"
     passages = [one.passage for one in found.forgettings.values() if one.passage]
     notes = [
-        f"In brackets 95 % intervals (bootstrap over {over}). λ: where harm falls to the threshold, by straight "
+        f"In brackets 95 % intervals {over(seeds)}. λ: where harm falls to the threshold, by straight "
         "lines between neighbouring λ; at λ = 0 the merge is the target. Scores there are read off the same lines, "
         "and (change) is paired with what was before. lowest: at the stable λ of the lowest harm.",
     ]
@@ -164,5 +163,5 @@ def _harm_notes(found: SweepAnalysis, versus: str | None, refused: bool) -> tupl
     if versus:
         notes.append(f"− {versus}: paired difference from {versus}; of utility that of the changes.")
     if seeds > 1:
-        notes.append(f"{seeds} seeds support at most “consistent in sign”.")
+        notes.append(f"Values are means over {seeds} seeds.")
     return (*notes, *found.chosen.lineup.method_notes("forget"))

@@ -27,7 +27,7 @@ from results.sweep_curves import NORMALISED, Curve
 from results.sweep_forget_tables import chosen_harm_table
 from results.sweep_harm_tables import harm_table
 from results.sweep_tables import breaks_table, chosen_table
-from results.wording import seeds_note
+from results.wording import over, seeds_note
 
 
 def sweep_report(found: SweepAnalysis, told: Findings, tables: list[Table], figures: Drawings) -> str:
@@ -116,7 +116,12 @@ def _methods(found: SweepAnalysis) -> str:
     rows = [
         *(_learning(found) if learns else ()),
         *(_forgetting(found) if found.forgettings else ()),
-        ("Intervals", f"95 %, {REPLICATES:,} resamples, with the same draws for all points, methods and pre."),
+        (
+            "Intervals",
+            f"95 % {over(seeds)}. Crossings are found anew in {REPLICATES:,} resamples of the items, with the same "
+            "draws "
+            "for all points, methods and pre; the best λ, ranks and the cost of choosing are over items alone.",
+        ),
         ("Seeds", seeds_note(seeds)),
         (
             "Unstable",

@@ -14,7 +14,7 @@ from results.sweep_breaks import Crossing, Peak, bounds, difference
 from results.sweep_choice import Choice
 from results.sweep_curves import NORMALISED, PPL
 from results.tables import ESTIMATE, best_labels, estimate_cell, mark, score_notes
-from results.wording import number
+from results.wording import number, over
 
 RATE = "gsm8k"  # any task whose score is a rate: how means of rates are written
 NONE = Cell("–")
@@ -113,12 +113,13 @@ def _chosen_notes(found: SweepAnalysis) -> tuple[str, ...]:
     notes = [
         f"λ is {how}{many}. Best of the methods in bold.",
         *found_objective(found),
-        "cost: the best test score in hindsight minus that at the choice, in points, with its 95 % interval. The "
+        "cost: the best test score in hindsight minus that at the choice, in points, with its 95 % interval over "
+        "items. The "
         "best of many is a noisy maximum, so the cost is too high on average; the interval allows for that, and "
         "one that starts at 0 says that the choice may have cost nothing.",
     ]
     if len(found.seeds) > 1:
-        notes[0] += f" Scores are means over {seeds} seeds, which support at most “consistent in sign”."
+        notes[0] += f" Scores are means over {seeds} seeds."
     if any("," in point for choice in found.choices.values() for point in choice.chosen.values() if point):
         notes.append("One λ a task is written in the alphabetical order of the experts.")
     return (*notes, *score_notes(found.chosen, "learn", intervals=False)[1:])
@@ -141,7 +142,7 @@ def found_objective(found: SweepAnalysis) -> list[str]:
 def reference(found: SweepAnalysis, job: str = "learn") -> str | None:
     """The method that others are measured against: the LATA schedule of the claims, or another, or the baseline."""
     labels = found.labels() if job == "learn" else found.forgetting_labels
-    named = schedule_of(found.meta, job)
+    named = schedule_of(found.chosen.lineup, job)
     lata = [label for label in labels if base_name(label) in LATA]
     return next((label for label in (named, *lata, found.chosen.lineup.baseline) if label in labels), None)
 
@@ -223,10 +224,11 @@ def first_cell(first: Mapping[int, float], seeds: list[int]) -> Cell:
 
 def _break_notes(found: SweepAnalysis, versus: str | None) -> tuple[str, ...]:
     seeds = len(found.seeds)
-    over = f" over documents and {seeds} seeds; values are means over seeds" if seeds > 1 else " over documents"
+    many = "; values are means over seeds, and the best λ has its interval over items" if seeds > 1 else ""
     what = "normalised" if found.objective == NORMALISED else "mean"
     notes = [
-        f"In brackets 95 % intervals (bootstrap{over}). 10 × pre's perplexity: where word perplexity passes the "
+        f"In brackets 95 % intervals {over(seeds)} (crossings of resampled curves{many}). 10 × pre's perplexity: "
+        "where word perplexity passes the "
         "limit of stability, by straight lines of its logarithm between neighbouring λ.",
         f"half of best score: where the {what} score, after its best λ, has fallen to half of it. unstable: the "
         "smallest λ of the sweep that is unstable" + (", with the seeds for which it is." if seeds > 1 else "."),

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from results.analysis import Analysis
-from results.bootstrap import interval
 from results.estimates import Estimate
 from results.grid import CONFIRMED, EXPLORED, UNSTABLE, Cell, Column, Row, Table
 from results.lineup import Lineup, Model, short_of
-from results.wording import heading_of, kind_of, listed, number, span
+from results.wording import heading_of, in_percent, kind_of, listed, number, over, span, title_of
 
 ESTIMATE = ("value", "ci_low", "ci_high")
 CHANGE = (*ESTIMATE, "change", "change_ci_low", "change_ci_high")
@@ -142,8 +141,7 @@ def _mean_cell(analysis: Analysis, label: str) -> Cell:
     rivals = [s.value for name, s in analysis.task_standings.items() if not is_control(name)]
     best = not is_control(label) and len(rivals) > 1
     best = best and number("gsm8k", standing.value) == number("gsm8k", max(rivals))
-    low, high = interval(standing.draws_B[None, :])
-    return Cell(number("gsm8k", standing.value), "", "", best, (standing.value, float(low[0]), float(high[0])))
+    return Cell(number("gsm8k", standing.value), "", "", best, (standing.value, standing.own.low, standing.own.high))
 
 
 def similarity_table(analysis: Analysis) -> Table:
@@ -195,13 +193,26 @@ def base_notes(analysis: Analysis) -> tuple[str, ...]:
     count = " to ".join(str(n) for n in dict.fromkeys((items[0], items[-1]))) if items else "no"
     if seeds == 1:
         shares = "bootstrap for shares, " * any(kind_of(task) == "share" for task in analysis.measures)
-        how = f"Wilson for rates, {shares}document bootstrap for perplexity"
+        how = f"over items: Wilson for rates, {shares}document bootstrap for perplexity"
     else:
-        how = f"hierarchical bootstrap over {seeds} seeds and, within them, items; values are means over seeds"
-    text = f"In brackets 95 % intervals ({how}); {count} items a task, {seeds} seed{'s' * (seeds > 1)}."
-    if seeds > 1:
-        text += f" {seeds} seeds support at most “consistent in sign”."
-    return (text,)
+        how = f"over trainings: t on {seeds} seeds, with the error of shared items; values are means over seeds"
+    return (f"In brackets 95 % intervals ({how}); {count} items a task, {seeds} seed{'s' * (seeds > 1)}.",)
+
+
+def detectable_note(rows: pd.DataFrame, what: str) -> list[str]:
+    """The minimum detectable effect of some comparisons: rates together, and each other metric; median over tests."""
+    texts = []
+    for status in ("confirmatory", "exploratory"):
+        own = rows[(rows["status"] == status) & np.isfinite(rows["detectable"].astype(float))]
+        groups = own.groupby(own["task"].map(lambda task: "points" if in_percent(task) else task), sort=True)
+        medians = {unit: float(part["detectable"].median()) for unit, part in groups}
+        told = [
+            f"{100 * size:.1f} points" if unit == "points" else f"{number(unit, size)} of {title_of(unit)}"
+            for unit, size in medians.items()
+        ]
+        texts += [f"{status} {listed(told)}"] * bool(told)
+    shown = "; ".join(texts)
+    return [f"Minimum detectable {what} (80 % power, median over the tests): {shown}."] * bool(texts)
 
 
 def score_notes(analysis: Analysis, kind: str, intervals: bool = True) -> tuple[str, ...]:
@@ -217,12 +228,14 @@ def score_notes(analysis: Analysis, kind: str, intervals: bool = True) -> tuple[
         notes.append(f"No row {lineup.baseline}: nothing to compare with, so no marks.")
     else:
         family = int((analysis.comparisons["status"] == "confirmatory").sum())
-        seeds = " and every seed agrees in sign" if len(lineup.seeds) > 1 else ""
+        how = over(len(lineup.seeds))
         confirmed = (
-            f"{CONFIRMED} differs from {lineup.baseline}, confirmatory (Holm over {family} tests, p < 0.05{seeds})"
+            f"{CONFIRMED} differs from {lineup.baseline} {how}, confirmatory (p < 0.05, Holm over {family} tests)"
         )
-        explored = f"{EXPLORED} differs from {lineup.baseline}, exploratory (uncorrected p < 0.05{seeds})"
+        explored = f"{EXPLORED} differs from {lineup.baseline} {how}, exploratory (uncorrected p < 0.05)"
         notes.append(f"{confirmed}; {explored}." if kind == "learn" else f"{explored}.")
+        rows = analysis.comparisons[analysis.comparisons["kind"] == kind]
+        notes += detectable_note(rows[(rows["a"] == lineup.baseline) | (rows["b"] == lineup.baseline)], "difference")
     broken = [key for key in lineup.models if key.kind == kind and lineup.unstable_seeds(key)]
     if broken:
         limit = "pre's perplexity" if kind == "learn" else "the perplexity of pre or of the target"

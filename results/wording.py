@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from eval.schema import METRICS, PRIMARY
 
@@ -71,19 +72,24 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
 
 
-def seeds_note(seeds: int) -> str:
-    """What this number of seeds can support.
+def is_miniature(meta: Mapping[str, Any]) -> bool:
+    """Whether a study is of models of this suite's embedded family, of any shape."""
+    return bool(meta.get("miniature", meta.get("family") == "mini"))
 
-    A percentile interval cannot leave the range of the seeds' own values, which holds the median of all trainings
-    with probability 1 − 2^(1 − S): 75 % for three seeds, however many items there are.
-    """
+
+def over(seeds: int) -> str:
+    """What intervals and tests generalise to: other trainings where there are several, else other test items."""
+    return "over trainings" if seeds > 1 else "over items"
+
+
+def seeds_note(seeds: int) -> str:
+    """What this number of seeds can support, in a sentence or two."""
     if seeds == 1:
-        return "One trained family: nothing here speaks about other trainings."
-    text = f"{seeds} seeds support at most “consistent in sign”"
-    if seeds > 6:
-        return text + "."
-    share = 100 * (1 - 2 ** (1 - seeds))
+        return (
+            "One trained family: intervals and marks are over test items; nothing here speaks about other trainings."
+        )
     return (
-        text
-        + f": where trainings differ more than items do, intervals over them cover at most {share:.0f} times in 100."
+        f"{seeds} seeds: intervals and marks are over trainings (a t test on {seeds} values, with the error of the "
+        "test "
+        "items that they share)."
     )

@@ -63,18 +63,18 @@ def test_a_method_that_only_moves_less_far_shows_no_difference_at_equal_distance
     assert {m.task for m in there} == {"wikitext", "gsm8k", "humaneval", MEAN}
     for match in there:
         assert match.distance == pytest.approx(5 * 0.8 / 2)
-        assert match.difference == pytest.approx(0, abs=1e-9)
-        assert not match.clear
+        assert match.gap.value == pytest.approx(0, abs=1e-9)
+        assert not match.gap.clear
 
 
 def test_a_real_gain_shows_at_equal_distance_and_over_the_range() -> None:
     methods = {"ta": Truth(4.0, 1.0, 0.4), "lata_log": Truth(4.0, 1.0, 0.9)}
-    sweep = make_sweep(methods, (0.4, 0.8, 1.2), (0, 1), merges=("math+code", "ua+math"), items=120)
+    sweep = make_sweep(methods, (0.4, 0.8, 1.2), (0, 1, 2, 3), merges=("math+code", "ua+math"), items=120)
     over = found(sweep, task=MEAN, at=RANGE)
     assert {m.merge for m in over} == {"math+code", "ua+math", ALL}
-    assert all(m.clear and m.low > 0 and m.same_sign == 2 for m in over)
+    assert all(m.gap.clear and m.gap.low > 0 and m.gap.same_sign == 4 for m in over)
     same = found(sweep, task="wikitext", at=RANGE, merge=ALL)
-    assert abs(same[0].difference) < 0.05
+    assert abs(same[0].gap.value) < 0.05
 
 
 def test_perplexity_is_interpolated_by_its_logarithm() -> None:

@@ -85,9 +85,9 @@ def test_without_noise_the_value_is_that_of_the_points_and_two_equal_methods_do_
     keep = np.isfinite(made.ppl_P)
     value = hypervolume(made.ppl_P[keep, None], made.score_P[keep, None], 2.0)[0]
     assert found["math+code", "ta"].value == pytest.approx(value)
-    assert found["math+code", "ties"].difference == 0
-    assert not found["math+code", "ties"].clear
-    assert math.isnan(found["math+code", "ta"].difference)
+    assert found["math+code", "ties"].gap.value == 0
+    assert not found["math+code", "ties"].gap.clear
+    assert found["math+code", "ta"].gap is None
     assert found[ALL, "ties"].value == pytest.approx(
         (found["math+code", "ties"].value + found["ua+math", "ties"].value) / 2
     )
@@ -95,10 +95,10 @@ def test_without_noise_the_value_is_that_of_the_points_and_two_equal_methods_do_
 
 def test_a_method_that_covers_more_is_clear_of_noise_in_every_seed() -> None:
     methods = {"ta": Truth(2.0, 0.6, 0.4), "lata_log": Truth(9.0, 1.0, 0.9, 0.9)}
-    found = {v.label: v for v in volumes(Curves(make_sweep(methods, LAMBDAS, seeds=(0, 1))), "ta")}
-    assert found["lata_log"].clear
-    assert found["lata_log"].same_sign == found["lata_log"].seeds == 2
-    assert found["lata_log"].diff_low > 0
+    found = {v.label: v for v in volumes(Curves(make_sweep(methods, LAMBDAS, seeds=(0, 1, 2))), "ta")}
+    assert found["lata_log"].gap.clear
+    assert found["lata_log"].gap.same_sign == found["lata_log"].gap.seeds == 3
+    assert found["lata_log"].gap.low > 0
     assert found["lata_log"].low < found["lata_log"].value < found["lata_log"].high
 
 

@@ -13,6 +13,7 @@ import pytest
 from synthetic_sweep import FALLS, Fall, make_forgetting, make_sweep, together
 
 from results.grid import Row, Table, to_csv
+from results.lineup import Lineup
 from results.study import Summary
 from results.sweep import Sweep
 from results.sweep_analysis import SweepAnalysis, analyse_sweep
@@ -179,7 +180,8 @@ def test_the_table_of_harm_is_measured_from_the_named_schedule(sweep: Sweep, fou
     assert [column.title for column in table.columns].count("− lata_threshold") == 2
     assert cell(table, "lata_threshold", "minus lata_threshold") == "–"
     assert cell(table, "ta", "minus lata_threshold").startswith("−")
-    named = replace(found, sweep=replace(sweep, meta={**sweep.meta, "schedule": {"forget": "lata_linear"}}))
+    study = replace(found.chosen.study, meta={**sweep.meta, "schedule": {"forget": "lata_linear"}})
+    named = replace(found, chosen=replace(found.chosen, study=study, lineup=Lineup(study)))
     assert "− lata_linear" in [column.title for column in harm_table(named).columns]
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from synthetic_sweep import Truth, make_sweep
 
 from results import stored
-from results.bootstrap import interval
-from results.choosing import common_seeds, in_order, mean_gap, reference_of
+from results.choosing import Gap, common_seeds, in_order, mean_gap, reference_of
 from results.choosing_table import choosing_answers, choosing_table
 from results.compared_analysis import compared
 from results.pooled import pool
@@ -68,48 +68,47 @@ def test_each_way_has_its_points_its_score_and_its_difference_from_the_fixed_lam
             assert set(ways[name].chosen.values()) == {point}
             assert ways[name].score.value == pytest.approx(by_hand(sweep, label, point))
             gap = ways[name].gap
-            assert gap.value == pytest.approx(by_hand(sweep, label, point) - fixed)
-            assert gap.low <= gap.value <= gap.high
+            assert gap.own.value == pytest.approx(by_hand(sweep, label, point) - fixed)
+            assert gap.own.low <= gap.own.value <= gap.own.high
 
 
 def test_a_true_difference_is_clear_and_has_its_direction(found: SweepAnalysis) -> None:
-    assert found.ways["math+code", "ta"]["grid"].gap.clear
-    assert found.ways["math+code", "ta"]["grid"].gap.value > 0
-    assert found.ways["math+code", "lata_log"]["grid"].gap.value < 0
+    assert found.ways["math+code", "ta"]["grid"].gap.own.clear
+    assert found.ways["math+code", "ta"]["grid"].gap.own.value > 0
+    assert found.ways["math+code", "lata_log"]["grid"].gap.own.value < 0
 
 
 def test_two_ways_that_chose_alike_differ_by_exactly_nothing() -> None:
     drawn = chosen(make_sweep({"ta": METHODS["ta"]}, (1.0,), items=20), "1")
     ways = analyse_sweep(with_ways(drawn, fixed="1")).ways["math+code", "ta"]
     gap = ways["grid"].gap
-    assert (gap.value, gap.low, gap.high, gap.clear) == (0.0, 0.0, 0.0, False)
+    assert (gap.own.value, gap.own.low, gap.own.high, gap.own.clear) == (0.0, 0.0, 0.0, False)
 
 
 def test_the_mean_of_differences_is_paired_over_methods(found: SweepAnalysis) -> None:
     gaps = [found.ways["math+code", label]["metagpt"].gap for label in ("ta", "lata_log")]
     mean = mean_gap(gaps, (0, 1))
-    assert mean.value == pytest.approx((gaps[0].value + gaps[1].value) / 2)
-    assert mean.draws_SB == pytest.approx((gaps[0].draws_SB + gaps[1].draws_SB) / 2)
-    assert mean.seeds == pytest.approx({s: (gaps[0].seeds[s] + gaps[1].seeds[s]) / 2 for s in (0, 1)})
+    assert mean.own.value == pytest.approx((gaps[0].own.value + gaps[1].own.value) / 2)
+    assert mean.statistic.value_xS == pytest.approx(np.mean([gap.statistic.value_xS for gap in gaps], axis=0))
 
 
-def test_the_interval_of_one_seed_is_as_wide_as_that_of_a_comparison() -> None:
-    """Of several tasks the one with the fewest items counts."""
-    drawn = chosen(make_sweep({"ta": METHODS["ta"]}, (0.4, 1.0), items=24), "0.4")
-    few = drawn.items["item"].astype(int) < 12
-    drawn = replace(drawn, items=drawn.items[few | (drawn.items["task"] != "humaneval")])
-    mean = drawn.items[drawn.items["task"] == "humaneval"].groupby(["label", "point", "split"])["value"].mean()
-    hit = drawn.scores["task"] == "humaneval"
-    keys = drawn.scores.loc[hit, ["label", "point", "split"]].itertuples(index=False)
-    drawn.scores.loc[hit, "value"] = [mean[tuple(key)] for key in keys]
-    found = analyse_sweep(with_ways(drawn, fixed="1"))
-    gap = found.ways["math+code", "ta"]["grid"].gap
-    assert gap.units == 12
-    wide, plain = (interval(gap.draws_SB, units=units) for units in (12, None))
-    assert (gap.low, gap.high) == (wide[0][0], wide[1][0])
-    assert gap.low < plain[0][0] < plain[1][0] < gap.high
-    both = mean_gap([gap, replace(gap, units=9)], (0,))
-    assert (both.low, both.high) == tuple(side[0] for side in interval(gap.draws_SB, units=9))
+def in_seed(gap: Gap, seed: int) -> float:
+    """The difference in one seed."""
+    return float(gap.statistic.value_xS[gap.seeds.index(seed)])
+
+
+def test_the_interval_of_one_seed_is_a_paired_t_interval_of_its_tasks() -> None:
+    drawn = with_ways(chosen(make_sweep({"ta": METHODS["ta"]}, (0.4, 1.0), items=24), "0.4"), fixed="1")
+    gap = analyse_sweep(drawn).ways["math+code", "ta"]["grid"].gap
+    items = drawn.items[(drawn.items["split"] == TEST) & (drawn.items["label"] == "ta")]
+    variance = 0.0
+    for task, expert in (("gsm8k", "math"), ("humaneval", "code")):
+        own = drawn.items[(drawn.items["split"] == TEST) & (drawn.items["label"] == expert)]
+        scale = own[own["task"] == task]["value"].mean()
+        rows = items[(items["task"] == task) & (items["filter"] == own[own["task"] == task]["filter"].iloc[0])]
+        a, b = (rows[rows["point"] == point].set_index("item")["value"] for point in ("0.4", "1"))
+        variance += (a - b).var() / 24 / (2 * scale) ** 2
+    assert gap.own.high - gap.own.value == pytest.approx(stats.t.ppf(0.975, 23) * np.sqrt(variance))
 
 
 def test_means_of_other_seeds_are_not_mixed(sweep: Sweep) -> None:
@@ -120,7 +119,7 @@ def test_means_of_other_seeds_are_not_mixed(sweep: Sweep) -> None:
     assert [list(gap.seeds) for gap in gaps] == [[1], [0, 1]]
     assert common_seeds(gaps) == [1]
     table = choosing_table(found)
-    assert table.rows[-1].cells[9].raw[0] == pytest.approx(np.mean([gap.seeds[1] for gap in gaps]))
+    assert table.rows[-1].cells[9].raw[0] == pytest.approx(np.mean([in_seed(gap, 1) for gap in gaps]))
     assert "over methods without controls and the seeds that all of these have" in table.notes[2]
     assert "seeds that all" not in " ".join(choosing_table(analyse_sweep(sweep)).notes)
 
@@ -142,7 +141,7 @@ def test_the_table_has_a_group_a_way_and_a_mean_without_controls(found: SweepAna
     assert [ta.cells[place].text for place in (0, 3, 7)] == ["1", "0.4", "0.8"]
     assert ta.cells[4].best
     assert ta.cells[5].marks == "°"
-    gaps = [found.ways["math+code", label]["grid"].gap.value for label in ("ta", "lata_log")]
+    gaps = [found.ways["math+code", label]["grid"].gap.own.value for label in ("ta", "lata_log")]
     assert table.rows[-1].cells[5].raw[0] == pytest.approx(np.mean(gaps))
 
 
@@ -201,9 +200,9 @@ def test_ways_are_ranked_over_the_methods_and_seeds_that_all_of_them_have(sweep:
     found = analyse_sweep(some)
     gaps = {name: found.ways["math+code", "lata_log"][name].gap for name in ("grid", "metagpt", "search")}
     assert [list(gap.seeds) for gap in gaps.values()] == [[0, 1], [1], [0, 1]]
-    top = max(gaps, key=lambda name: gaps[name].seeds[1])
+    top = max(gaps, key=lambda name: in_seed(gaps[name], 1))
     (answer,) = choosing_answers(found)
-    value = 100 * gaps[top].seeds[1]
+    value = 100 * in_seed(gaps[top], 1)
     assert answer.short == f"{top} +{value:.1f} points"
     assert f"Over what all of them have, 1 method and merges for seed 1, {top} stands highest, at +" in answer.text
     assert "what all of them have" not in choosing_answers(analyse_sweep(other))[0].text

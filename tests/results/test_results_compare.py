@@ -47,12 +47,12 @@ def test_holm_corrects_the_confirmatory_family_and_nothing_else(analysed: Analys
     assert found.loc[~family, "p_corrected"].isna().all()
 
 
-def test_one_seed_uses_mcnemar_on_independent_items_and_the_bootstrap_elsewhere(analysed: Analysis) -> None:
+def test_one_seed_uses_mcnemar_on_independent_items_and_t_elsewhere(analysed: Analysis) -> None:
     found = analysed.comparisons
     tests = found.groupby("task")["test"].agg(set).to_dict()
     assert tests["gsm8k"] == tests["humaneval"] == {"McNemar exact"}
-    assert tests["wikitext"] == {"paired bootstrap"}
-    assert tests["refusal"] == {"paired bootstrap"}  # its items come in clusters
+    assert tests["wikitext"] == {"t over items"}
+    assert tests["refusal"] == {"t over items"}  # its items come in clusters
 
 
 def test_mcnemar_is_made_on_the_items_of_both_models(full: Study, analysed: Analysis) -> None:
@@ -64,12 +64,13 @@ def test_mcnemar_is_made_on_the_items_of_both_models(full: Study, analysed: Anal
     assert row.difference == pytest.approx(a.mean() - b.mean())
 
 
-def test_several_seeds_are_resampled_and_must_agree_in_sign() -> None:
+def test_several_seeds_are_tested_over_trainings() -> None:
     found = analyse(make_study(seeds=(0, 1, 2), methods=LEARN)).comparisons
-    assert set(found["test"]) == {"hierarchical bootstrap"}
+    assert set(found["test"]) == {"t over trainings"}
     assert (found["seeds"] == 3).all()
-    assert not found["significant"][found["same_sign"] < 3].any()
     assert found["significant"].any()
+    shown = found["p"] < 0.05
+    assert (shown == ((found["ci_low"] > 0) | (found["ci_high"] < 0))).all()
 
 
 def test_seeds_are_not_pooled_as_if_independent() -> None:

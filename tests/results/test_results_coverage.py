@@ -1,4 +1,4 @@
-"""Intervals cover the truth 94 to 96 times in 100: simulated studies, each with the sizes that it holds for.
+"""Intervals cover the truth as often as they say: simulated studies, each with the sizes that it holds for.
 
 The bounds leave two standard errors of the simulation on either side. All studies of one test share their draws of
 units, as models of one study do. A binomial rate has a lattice of possible intervals, so that its coverage jumps with
@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.bootstrap import Resampler, interval, seed_weights
+from results.bootstrap import Resampler, interval
+from results.inference import Inference, over_items, over_trainings
 from results.statistics import cluster_variance, effective_n, wilson
 
 TRIALS, REPLICATES = 10_000, 2_000
@@ -106,29 +107,47 @@ def test_plain_percentiles_need_a_hundred_units_where_expanded_ones_need_twenty(
     assert_nominal(expanded[100])
 
 
-def hierarchical_coverage(seeds: int, own: float, shared: float) -> float:
-    """Each seed has a mean of its own (sd 1) and an error of its items: its own, and one that all seeds share."""
+def trainings(seeds: int, spread: float, shared: float, trials: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
+    """Means of items of several trainings and their covariance over items.
+
+    The items of one training have an error of 1, of which trainings have the share `shared` in common; trainings
+    differ by `spread`.
+    """
     rng = np.random.default_rng([6, seeds])
-    trials, replicates = 2_000, 1_000
-    share_SB = seed_weights(seeds, replicates)
-    centre_TS = rng.normal(size=(trials, seeds)) + own * rng.normal(size=(trials, seeds))
-    draws = shared * (rng.normal(size=(trials, 1)) + rng.normal(size=(trials, replicates)))
-    for seed in range(seeds):
-        draws += centre_TS[:, seed, None] * share_SB[seed]
-        if own:
-            draws += own * rng.standard_normal(size=draws.shape, dtype=np.float32) * share_SB[seed]
-    return covers(*interval(draws), 0.0)
+    own = np.sqrt(1 - shared) * rng.normal(size=(trials, seeds)) + spread * rng.normal(size=(trials, seeds))
+    values = own + np.sqrt(shared) * rng.normal(size=(trials, 1))
+    return values, np.broadcast_to(shared + (1 - shared) * np.eye(seeds), (trials, seeds, seeds))
 
 
-@pytest.mark.slow
-def test_hierarchical_intervals_are_sound_for_many_seeds_and_too_narrow_for_three() -> None:
-    assert 0.60 < hierarchical_coverage(3, own=0, shared=0.1) < 0.85
-    assert 0.93 < hierarchical_coverage(60, own=0, shared=0.1) < 0.96
-    assert 0.93 < hierarchical_coverage(60, own=0, shared=1.0) < 0.97
-    # with three, they are sound only where what seeds share decides
-    assert 0.93 < hierarchical_coverage(3, own=0, shared=5.0) < 0.97
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("spread", [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("seeds", [3, 4, 5, 7, 10])
+def test_intervals_over_trainings_cover_for_few_seeds_of_any_spread(seeds: int, spread: float, shared: float) -> None:
+    coverage = covers(*over_trainings(*trainings(seeds, spread, shared), units=300).interval(), 0.0)
+    assert 0.94 <= coverage <= 0.97, coverage
 
 
-@pytest.mark.slow
-def test_hierarchical_intervals_are_too_wide_where_each_seed_has_items_of_its_own_that_decide() -> None:
-    assert hierarchical_coverage(30, own=2.0, shared=0) > 0.96
+def test_a_bootstrap_over_three_seeds_would_not() -> None:
+    values, _ = trainings(3, 4.0, 0.5, 2_000)
+    picks = np.random.default_rng(7).integers(0, 3, size=(2_000, 3))
+    assert covers(*interval(values[:, picks].mean(2)), 0.0) < 0.80
+
+
+@pytest.mark.parametrize("spread", [1.0, 4.0])
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_the_minimum_detectable_effect_is_found_eighty_times_in_a_hundred(seeds: int, spread: float) -> None:
+    values, cov = trainings(seeds, spread, 0.0)
+    error = np.sqrt((1 + spread**2) / seeds)
+    df = np.array(seeds - 1.0)
+    effect = float(Inference(np.array(0.0), np.array(error), df).detectable())
+    t = np.abs(values.mean(1) + effect) / (values.std(1, ddof=1) / np.sqrt(seeds))
+    assert np.mean(t > stats.t.ppf(0.975, df)) == pytest.approx(0.80, abs=0.01)
+    assert np.mean(over_trainings(values + effect, cov, 300).p < 0.05) == pytest.approx(0.80, abs=0.04)
+
+
+def test_the_minimum_detectable_effect_over_items_is_that_of_a_t_test() -> None:
+    rng = np.random.default_rng(8)
+    items = rng.normal(size=(20_000, 62))
+    effect = float(Inference(np.array(0.0), np.array(1 / np.sqrt(62)), np.array(61.0)).detectable())
+    p = over_items(items.mean(1) + effect, items.var(1, ddof=1) / 62, 62).p
+    assert np.mean(p < 0.05) == pytest.approx(0.80, abs=0.01)

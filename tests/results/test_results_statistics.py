@@ -55,6 +55,11 @@ def test_mcnemar_equals_the_binomial_test(b: int, c: int) -> None:
     assert mcnemar_exact(b, c) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize(("b", "c"), [(5_000, 5_200), (10**6, 10**6 + 5_000), (3 * 10**9, 3 * 10**9)])
+def test_mcnemar_of_many_items_is_close_to_the_normal_test(b: int, c: int) -> None:
+    assert mcnemar_exact(b, c) == pytest.approx(min(1, 2 * stats.norm.sf((c - b - 1) / np.sqrt(b + c))), rel=0.01)
+
+
 def test_mcnemar_takes_many_pairs_at_once() -> None:
     b, c = np.array([1, 3, 0, 9]), np.array([7, 3, 0, 2])
     assert mcnemar_exact(b, c).tolist() == [float(mcnemar_exact(x, y)) for x, y in zip(b, c, strict=True)]
@@ -71,6 +76,12 @@ def test_holm_by_hand_keeps_order_and_leaves_missing_tests_out() -> None:
 def test_holm_keeps_the_family_wise_error_under_a_complete_null() -> None:
     p = np.random.default_rng(1).uniform(size=(2000, 40))
     assert np.mean([holm(row).min() < 0.05 for row in p]) < 0.065
+
+
+def test_holm_takes_many_families_at_once() -> None:
+    p = np.random.default_rng(2).uniform(size=(6, 4))
+    p[2, 1] = np.nan
+    assert np.array_equal(holm(p), np.stack([holm(column) for column in p.T], axis=1), equal_nan=True)
 
 
 def test_spearman_equals_scipy_with_ties_and_its_permutation_p() -> None:

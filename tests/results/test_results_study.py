@@ -110,7 +110,7 @@ def test_the_terminal_text_fits_and_names_every_method(summary: Summary) -> None
 
 def test_the_headline_answers_the_four_questions(summary: Summary) -> None:
     assert summary.headline.startswith("lata_log has the highest mean over the 9 merged-task scores")
-    for part in ("Over ta that is +", "runner-up", "consistent in sign", "best control"):
+    for part in ("Over ta that is +", "runner-up", "80 % power", "best control"):
         assert part in summary.headline
 
 

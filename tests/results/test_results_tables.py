@@ -155,7 +155,8 @@ def test_notes_name_intervals_items_and_seeds(full: Analysis) -> None:
     assert "300 items a task, 1 seed." in notes
     assert "Holm over 117 tests" in notes
     seeds = " ".join(overview(analyse(make_study((0, 1), methods=("ta", "ties"), items=40))).notes)
-    assert "2 seeds support at most “consistent in sign”" in seeds
+    assert "differs from ta over trainings, exploratory" in seeds
+    assert "Minimum detectable difference (80 % power, median over the tests): exploratory " in seeds
 
 
 def test_the_forgetting_table_shows_before_and_the_paired_change(full: Analysis) -> None:
