@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from interrupts import hear_ctrl_c
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
 from experiments.cli import explain
@@ -105,6 +106,7 @@ def test_ctrl_c_ends_all_jobs_with_one_line(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("job-*"))) < 2:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from interrupts import hear_ctrl_c
 from small_study import command, environment, reproduce
 from wandb.proto.wandb_internal_pb2 import Record
 from wandb_log import records
@@ -212,7 +213,12 @@ def _orphans(cache: Path) -> list[str]:
 
 def test_ctrl_c_ends_with_one_line_and_status_130(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(METHODS, MERGES), cwd=tmp_path, env=environment(tmp_path / "cache"), stderr=subprocess.PIPE, text=True
+        command(METHODS, MERGES),
+        cwd=tmp_path,
+        env=environment(tmp_path / "cache"),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
     )
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(4)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from interrupts import hear_ctrl_c
 
 from experiments.mini import folders
 from experiments.mini.data import SPLITS, TASKS
@@ -53,7 +54,11 @@ def start(cache: Path, code: str) -> subprocess.Popen[str]:
     """Another process that has the tiny family as `family` and runs `code`."""
     setup = f"from experiments.mini.family import MiniFamily\nfamily = MiniFamily(cache={str(cache)!r}, **{TINY!r})\n"
     return subprocess.Popen(
-        [sys.executable, "-c", setup + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", setup + code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
     )
 
 
