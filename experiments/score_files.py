@@ -15,6 +15,7 @@ from eval.schema import ITEM_COLUMNS, METRICS, SCORE_COLUMNS
 from experiments import provenance
 from experiments.store import write_atomic
 from results.estimates import fill_scores, measure_all
+from results.files import csv_text
 from results.inputs import Study, rows_of
 from results.items import grids
 from results.lineup import Lineup
@@ -41,7 +42,7 @@ def write(out: Path, name: str, digest: str, files: Mapping[str, bytes], record:
     """
     scores, items = _frames(name, digest, files)
     contents = {
-        "scores.csv": scores.to_csv(index=False, lineterminator="\n").encode(),
+        "scores.csv": csv_text(scores).encode(),
         "scores.parquet": _parquet(scores),
         "items.parquet": _parquet(items),
         "answers.jsonl": files["answers.jsonl"],

@@ -56,7 +56,7 @@ def for_file(name: str, most: int = 200) -> str:
     if safe == name and name and len(os.fsencode(name)) <= most:
         return name
     digits = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
-    return f"{safe.encode()[: most - 9].decode(errors='ignore')}-{digits}"
+    return f"{(safe or '_').encode()[: most - 9].decode(errors='ignore')}-{digits}"
 
 
 def for_markdown(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from lata.names import code, for_markdown
 from results.analysis import Analysis
 from results.claim_rules import Verdict, c1, c2, c3, c4, c5, c6, c7
 from results.inputs import rows_of
@@ -90,13 +91,13 @@ def check_claims(analysis: Analysis, swept: pd.DataFrame | None = None) -> pd.Da
 
 def claims_markdown(analysis: Analysis, claims: pd.DataFrame) -> str:
     """claims.md: a table of verdicts, then each claim with its rule and the numbers behind it."""
-    lines = [f"# Claims on the family `{analysis.meta.get('family', '')}`", ""]
+    lines = [f"# Claims on the family {code(str(analysis.meta.get('family', '')))}", ""]
     if is_miniature(analysis.meta):
         lines += ["Miniature models: a verdict here says nothing about the paper's models and numbers.", ""]
     lines += [seeds_note(len(analysis.lineup.seeds)), "", "| claim | | verdict |", "|---|---|---|"]
     lines += [f"| {row.claim} | {row.statement} | **{row.verdict}** |" for row in rows_of(claims)]
     for row in rows_of(claims):
         lines += ["", f"## {row.claim}: {row.verdict}", "", row.statement, "", f"Rule: {row.rule}", ""]
-        lines += [f"Found: {row.numbers}.", ""]
-        lines += [f"- {line}" for line in str(row.detail).splitlines()]
+        lines += [f"Found: {for_markdown(str(row.numbers))}.", ""]
+        lines += [f"- {for_markdown(line)}" for line in str(row.detail).splitlines()]
     return "\n".join(lines).rstrip() + "\n"

@@ -24,6 +24,8 @@ COLOURS = {"baseline": "#0072b2", "lata": "#d55e00", "control": "#7a8390"}
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 STYLE: Any = {
     "svg.hashsalt": "lata",
+    # A dollar sign in a name is a dollar sign.
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lata.names import for_csv, for_file, for_line
 from results.grid import Table, to_csv, to_latex, to_markdown, to_text
 
 #: Columns of a terminal.
@@ -39,11 +40,12 @@ class Folder:
         self.files.append(self.path / name)
 
     def tables(self, tables: Iterable[Table]) -> None:
-        """Each table as Markdown, LaTeX and CSV."""
+        """Each table as Markdown, LaTeX and CSV; their names can hold those of merges."""
         for table in tables:
-            self.write(f"tables/{table.name}.md", to_markdown(table))
-            self.write(f"tables/{table.name}.tex", to_latex(table))
-            self.write(f"tables/{table.name}.csv", to_csv(table))
+            name = for_file(table.name)
+            self.write(f"tables/{name}.md", to_markdown(table))
+            self.write(f"tables/{name}.tex", to_latex(table))
+            self.write(f"tables/{name}.csv", to_csv(table))
 
     def figures(self, figures: Mapping[str, tuple[str, bytes, bytes]]) -> None:
         """Each figure as SVG and PNG."""
@@ -54,13 +56,17 @@ class Folder:
 
 def terminal(table: Table) -> str:
     """A table and its notes as text for a terminal."""
-    notes = [textwrap.fill(note.replace("in bold", "marked >"), WIDTH) for note in table.notes]
-    return "\n".join([table.title, "", to_text(table, WIDTH), *notes])
+    notes = [textwrap.fill(for_line(note).replace("in bold", "marked >"), WIDTH) for note in table.notes]
+    return "\n".join([for_line(table.title), "", to_text(table, WIDTH), *notes])
 
 
 def csv_text(frame: pd.DataFrame) -> str:
     """A frame as CSV, the same on every system."""
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    safe = frame.rename(columns=for_csv)
+    text = safe.select_dtypes(exclude=["number", "bool"]).columns
+    return str(
+        safe.assign(**{name: safe[name].map(for_csv) for name in text}).to_csv(index=False, lineterminator="\n")
+    )
 
 
 def parquet(frame: pd.DataFrame) -> bytes:

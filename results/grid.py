@@ -6,32 +6,10 @@ import csv
 import io
 from dataclasses import dataclass, field
 
+from lata.names import for_csv, for_line, for_markdown
+from lata.names import for_latex as latex
+
 CONFIRMED, EXPLORED, UNSTABLE, BROKEN = "*", "°", "†", "‡"
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{c: "\\" + c for c in "&%$#_{}"},
-    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--", "±": r"$\pm$", "≤": r"$\leq$"},
-    **{"°": r"$^{\circ}$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "*": r"$^{*}$"},
-    **{"×": r"$\times$", "λ": r"$\lambda$"},
-    **{
-        "θ": r"$\theta$",
-        "‖": r"$\Vert$",
-        "ρ": r"$\rho$",
-        "α": r"$\alpha$",
-        "“": "``",
-        "”": "''",
-        "’": "'",
-        "<": "$<$",
-        ">": "$>$",
-        "≥": r"$\geq$",
-    },
-}
-
-
-def latex(text: str) -> str:
-    """Escape everything that LaTeX would read as a command."""
-    return "".join(_LATEX.get(character, character) for character in text)
 
 
 @dataclass(frozen=True)
@@ -111,22 +89,27 @@ class Table:
 def to_markdown(table: Table) -> str:
     """GitHub Markdown; sections as italic lines, the best value bold."""
 
-    def escape(text: str) -> str:
-        return text.replace("|", "\\|").replace("*", "\\*")
-
     def written(cell: Cell) -> str:
-        text = f"**{escape(cell.text)}**" if cell.best else escape(cell.text)
-        return text + escape(cell.marks) + (f" {escape(cell.aside)}" if cell.aside else "")
+        text = f"**{for_markdown(cell.text)}**" if cell.best else for_markdown(cell.text)
+        return text + for_markdown(cell.marks) + (f" {for_markdown(cell.aside)}" if cell.aside else "")
 
-    lines = [f"### {table.title}", ""]
-    lines.append("| " + " | ".join([table.corner, *(escape(column.full) for column in table.columns)]) + " |")
+    lines = [f"### {for_markdown(table.title)}", ""]
+    lines.append(
+        "| "
+        + " | ".join([for_markdown(table.corner), *(for_markdown(column.full) for column in table.columns)])
+        + " |"
+    )
     lines.append("|---|" + "---:|" * len(table.columns))
     for section, rows in table.sections:
         if section:
-            lines.append(f"| *{escape(section)}* |" + " |" * len(table.columns))
+            lines.append(f"| *{for_markdown(section)}* |" + " |" * len(table.columns))
         for row in rows:
-            lines.append("| " + " | ".join([escape(row.label), *(written(cell) for cell in row.cells)]) + " |")
-    lines += ["", *(escape(note) + "  " for note in table.notes[:-1]), *(escape(note) for note in table.notes[-1:])]
+            lines.append("| " + " | ".join([for_markdown(row.label), *(written(cell) for cell in row.cells)]) + " |")
+    lines += [
+        "",
+        *(for_markdown(note) + "  " for note in table.notes[:-1]),
+        *(for_markdown(note) for note in table.notes[-1:]),
+    ]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -176,14 +159,14 @@ def to_csv(table: Table) -> str:
         key = " ".join(part for part in (column.group, column.key or column.title) if part)
         head += [key if name == "value" else f"{key} {name}" for name in column.raw]
         head += [f"{key} marks", f"{key} best"] if column.marked else []
-    writer.writerow(head)
+    writer.writerow(map(for_csv, head))
     for row in table.rows:
         line: list[object] = [row.section, row.label]
         for column, cell in zip(table.columns, row.cells, strict=True):
             raw = [*cell.raw, *[""] * (len(column.raw) - len(cell.raw))]
             line += [format(value, ".10g") if isinstance(value, float) and value == value else value for value in raw]
             line += [cell.marks, int(cell.best)] if column.marked else []
-        writer.writerow(["" if value != value else value for value in line])
+        writer.writerow(["" if value != value else for_csv(value) for value in line])
     return buffer.getvalue()
 
 
@@ -202,7 +185,7 @@ def to_text(table: Table, width: int = 110) -> str:
             used = first
         blocks[-1].append(places)
         used += need
-    return "\n\n".join("\n".join(_text_block(table, block, first, columns)) for block in blocks)
+    return "\n\n".join("\n".join(map(for_line, _text_block(table, block, first, columns))) for block in blocks)
 
 
 def _text_column(cells: list[Cell], title: str) -> list[str]:

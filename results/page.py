@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import re
 
+from lata.names import for_html as escape
 from results.grid import Cell, Table
+
+__all__ = ["chip", "escape", "figure_html", "page", "table_html"]
 
 _CSS = """
 :root { --paper:#ffffff; --raised:#f6f8fa; --ink:#1f2328; --muted:#59636e; --rule:#d4d9df; --accent:#0072b2;
@@ -83,10 +85,6 @@ _THEMED = {
 }
 
 
-def escape(text: object) -> str:
-    return html.escape(str(text))
-
-
 def page(title: str, body: str) -> str:
     """The whole document."""
     return (
@@ -152,8 +150,7 @@ def figure_html(name: str, svg: bytes, caption: str) -> str:
     text = text.replace("url(#", f"url(#{name}-")
     for colour, variable in _THEMED.items():
         text = text.replace(colour, variable)
-    text = re.sub(
-        r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{escape(caption)}">', text
-    )
+    label = f'role="img" aria-label="{escape(caption)}"'
+    text = re.sub(r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', lambda found: f"<svg {found[1]} {label}>", text)
     text = text.replace("xlink:href", "href")
     return f"<figure>{text.strip()}<figcaption>{escape(caption)}</figcaption></figure>"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ import pandas as pd
 
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
 from results.inputs import KEY, Study
+from results.stored_checks import check_frame, check_meta
 from results.sweep import Sweep
 
 ITEMS, STUDY, SCORES = "items.parquet", "study.json", "scores.parquet"
@@ -115,15 +116,19 @@ def load(folder: Path) -> Sweep:
     raw = (folder / ITEMS).read_bytes()
     if record["digests"].get(ITEMS) != hashlib.sha256(raw).hexdigest():
         raise ValueError(f"{folder / ITEMS} is damaged or belongs to another {STUDY}; {again}")
-    items = _read(folder / ITEMS, again, lambda raw: pd.read_parquet(io.BytesIO(raw)))
-    scores = _read(folder / SCORES, again, lambda raw: pd.read_parquet(io.BytesIO(raw)))
+    items = _read(folder / ITEMS, again, lambda raw: _frame(raw, _ITEM_COLUMNS))
+    scores = _read(folder / SCORES, again, lambda raw: _frame(raw, SCORE_COLUMNS))
     columns = [name for name in SCORE_COLUMNS if name in scores.columns and name not in _COMPUTED]
     try:
+        check_meta(record["meta"])
         choices, similarity, weights = (pd.DataFrame(record[n]) for n in ("choices", "similarity", "weights"))
         more = {name: pd.DataFrame(record[name]) for name in OPTIONAL if name in record}
+        for frame in (scores, items, choices, similarity, weights, *more.values()):
+            check_frame(frame)
         return Sweep(_pointed(scores[columns]), items, choices, similarity, weights, dict(record["meta"]), **more)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}; {again}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{folder} cannot be read: {reason}; {again}") from error
 
 
 def _record(raw: bytes) -> dict[str, Any]:
@@ -159,8 +164,18 @@ def _read(path: Path, again: str, parse: Callable[[bytes], Read]) -> Read:
 
     try:
         return parse(path.read_bytes())
-    except (OSError, ValueError, TypeError, RecursionError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, MemoryError, pyarrow.ArrowException) as error:
         raise ValueError(f"{path} cannot be read; {again}") from error
+
+
+def _frame(raw: bytes, wanted: Sequence[str]) -> pd.DataFrame:
+    """The wanted columns of a Parquet file as plain values; what pandas noted in it of types is not read."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(io.BytesIO(raw))
+    table = file.read([name for name in wanted if name in file.schema_arrow.names])
+    frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    return frame
 
 
 def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:

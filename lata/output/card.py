@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from lata.names import code, for_line, for_markdown
 from lata.output.facts import Facts, LayerTable, is_folder, public_name, sides
 
 __all__ = ["Facts", "LayerTable", "model_card"]
@@ -34,7 +35,7 @@ def model_card(facts: Facts) -> str:
     """The text of ``README.md``: YAML metadata, then Markdown."""
     sections = [
         f"---\n{yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True)}---",
-        f"# {facts.summary}",
+        f"# {for_markdown(facts.summary)}",
         *_unstable(facts),
         _what(facts),
         "## Inputs",
@@ -67,7 +68,8 @@ def _what(facts: Facts) -> str:
     start, sign, how = ("target", "−", "without") if facts.mode == "forget" else ("pre", "+", "with")
     source = " + ".join(_short(side) for side in sides(facts.sources[start]))
     if isinstance(facts.lam, Mapping):
-        lam, direction = ", ".join(f"{task}: {value:g}" for task, value in facts.lam.items()), "D, each τ_t times λ_t"
+        lam = ", ".join(f"{for_markdown(task)}: {value:g}" for task, value in facts.lam.items())
+        direction = "D, each τ_t times λ_t"
     else:
         lam, direction = f"{facts.lam:g}", "λ · D"
     rows = [
@@ -84,7 +86,7 @@ def _what(facts: Facts) -> str:
     lata = f": Layer-Aware Task Arithmetic ([LATA]({_LATA}))" if facts.similarity_LT else ""
     weights = f"w_t weighs its layers{lata}." if facts.weights_LT else ""
     return (
-        f"{source} {how} what {_listed(facts.tasks)} learned, merged by lata.\n\n"
+        f"{source} {how} what {_listed([for_markdown(task) for task in facts.tasks])} learned, merged by lata.\n\n"
         f"```text\nθ = θ_{start} {sign} {direction}\n{facts.equation}\n```\n\n"
         f"{' '.join(filter(None, [tasks, weights, facts.note]))}\n\n{_table(('', ''), rows)}"
     )
@@ -93,13 +95,14 @@ def _what(facts: Facts) -> str:
 def _parameter(value: Any) -> str:
     """A parameter in a cell; a profile (`lata.methods.rules`) is too long for one."""
     if isinstance(value, tuple):
-        return f"{_listed([task for task, _ in value])} on {len(value[0][1])} blocks, numbers in `recipe.yaml`"
-    return f"`{value}`"
+        tasks = _listed([for_markdown(task) for task, _ in value])
+        return f"{tasks} on {len(value[0][1])} blocks, numbers in `recipe.yaml`"
+    return code(str(value))
 
 
 def _inputs(facts: Facts) -> str:
     rows = [
-        (role, " + ".join(_link(side) for side in sides(source)), f"`{facts.digests[role]}`")
+        (for_markdown(role), " + ".join(_link(side) for side in sides(source)), f"`{facts.digests[role]}`")
         for role, source in facts.sources.items()
     ]
     note = "Digests are of the weights (blake3), whatever the files they are divided into. Their licences apply."
@@ -111,12 +114,12 @@ def _layers(facts: Facts) -> list[str]:
         return []
     tables = {"s": facts.similarity_LT, "w": facts.weights_LT}
     columns = [
-        (f"{letter} {task}", [row[number] for row in table.values_LT])
+        (f"{letter} {for_markdown(task)}", [row[number] for row in table.values_LT])
         for letter, table in tables.items()
         if table is not None
         for number, task in enumerate(table.tasks)
     ]
-    layers = facts.weights_LT.layers
+    layers = [for_markdown(layer) for layer in facts.weights_LT.layers]
     rows = [(layer, *(_number(values[place]) for _, values in columns)) for place, layer in enumerate(layers)]
     meaning = (
         "w is the weight of a layer's task vector; s, where given, its similarity to instruction following, "
@@ -129,18 +132,17 @@ def _layers(facts: Facts) -> list[str]:
 def _warnings(facts: Facts) -> list[str]:
     if not facts.warnings:
         return []
-    text = "\n".join(f"- {line}" for line in facts.warnings)
-    folders = {side for source in facts.sources.values() for side in sides(source) if is_folder(side)}
+    lines, folders = facts.warnings, {side for s in facts.sources.values() for side in sides(s) if is_folder(side)}
     for folder in sorted(folders, key=len, reverse=True):
-        text = text.replace(folder, public_name(folder))
-    return ["## Warnings", text]
+        lines = tuple(line.replace(folder, public_name(folder)) for line in lines)
+    return ["## Warnings", "\n".join(f"- {for_markdown(line)}" for line in lines)]
 
 
 def _again(facts: Facts) -> str:
     local = [role for role, source in facts.sources.items() if any(map(is_folder, sides(source)))]
     folders = " It names folders as they were; say where yours are." if local else ""
     command = ["python -m experiments.merge recipe=recipe.yaml output=NEW_FOLDER"]
-    command += [shlex.quote(f"family.{role}=FOLDER") for role in local]
+    command += [for_line(shlex.quote(f"family.{role}=FOLDER")) for role in local]
     versions = ", ".join(f"{package} {version}" for package, version in facts.versions.items())
     return (
         "`recipe.yaml` is data that gives the same bytes again; inputs whose digests differ from those above are "
@@ -149,12 +151,12 @@ def _again(facts: Facts) -> str:
 
 
 def _short(side: str) -> str:
-    return public_name(side) if is_folder(side) else side.partition("@")[0]
+    return for_markdown(public_name(side) if is_folder(side) else side.partition("@")[0])
 
 
 def _link(side: str) -> str:
     if is_folder(side):
-        return f"`{public_name(side)}` (a folder)"
+        return f"{code(public_name(side))} (a folder)"
     name, _, revision = side.partition("@")
     label = f"{name}@{revision[:12]}" if revision else name
     return f"[{label}](https://huggingface.co/{name}{f'/tree/{revision}' if revision else ''})"
@@ -169,5 +171,5 @@ def _number(value: float | None) -> str:
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

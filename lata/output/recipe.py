@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from lata.names import for_line
 from lata.output.facts import Facts, public_source
 
 
@@ -34,7 +35,7 @@ def recipe(facts: Facts, settings: Mapping[str, Any], *, public: bool = False) -
         "digests": dict(facts.digests),
     }
     return (
-        f"# {' '.join(facts.summary.split())}, the same bytes again:\n"
+        f"# {for_line(facts.summary)}, the same bytes again:\n"
         "#   python -m experiments.merge recipe=THIS_FILE output=NEW_FOLDER\n"
         + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
     )
