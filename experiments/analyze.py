@@ -25,6 +25,7 @@ def analyze(config: AnalyzeConfig) -> None:
         config.family.experts,
         granularity=config.granularity,
         outside=config.outside,
+        blocks=config.blocks,
         threads=config.threads,
     )
     print(table.to_string(float_format="{:.6f}".format))

@@ -67,6 +67,7 @@ class FamilyConfig:
 
     Attributes:
         language: of the miniature family's evaluation data, ``en`` or ``l2``.
+        blocks: container of the decoder's blocks, such as ``model.layers``; None finds it.
     """
 
     name: str = MISSING
@@ -74,6 +75,7 @@ class FamilyConfig:
     seed: int = 0
     device: str = "auto"
     language: str = "en"
+    blocks: str | None = None
     experts: list[str] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
     expert_task: dict[str, str] = field(default_factory=dict)

@@ -19,7 +19,6 @@ from experiments.provenance import command
 from experiments.steps import Files, Scoring, Weights
 from experiments.sweep_config import Selection, SweepPlan
 from lata import weighting
-from lata.layers import depth_of
 from results.inputs import GRANULAR
 from results.noise import noise_floor, primary_floors
 from results.study import Study
@@ -212,10 +211,10 @@ def layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tu
 def granular(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
     """Similarity by layer and task at every granularity, see `results.inputs.Study`."""
     rows = [
-        (plan.config.family.name, seed, granularity, layer, depth_of(layer), task, value)
+        (plan.config.family.name, seed, granularity, layer, depth, task, value)
         for seed, tables in similarities.items()
         for granularity, table in tables.items()
-        for layer, values in zip(table["layers"], table["values"], strict=True)
+        for layer, depth, values in zip(table["layers"], table["depths"], table["values"], strict=True)
         for task, value in zip(table["tasks"], values, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(GRANULAR)).astype({"similarity": np.float64})

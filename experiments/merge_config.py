@@ -53,6 +53,7 @@ class MergeConfig:
     mode: str = "learn"
     seed: int = 0
     vocab: str = "error"
+    blocks: str | None = None
     shard_bytes: int = SHARD_BYTES
     allow_unstable: bool = False
     output: str = MISSING
@@ -70,6 +71,7 @@ class AnalyzeConfig:
     family: SourcesConfig = field(default_factory=SourcesConfig)
     granularity: str = "block"
     outside: str = "keep"
+    blocks: str | None = None
     output: str | None = None
     threads: int | None = None
 
@@ -139,6 +141,7 @@ def merge_plan(raw: DictConfig) -> MergePlan:
         mode=config.mode,
         seed=config.seed,
         vocab=config.vocab,
+        blocks=config.blocks,
         shard_bytes=config.shard_bytes,
         allow_unstable=config.allow_unstable,
         digests=dict(config.digests),

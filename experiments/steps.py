@@ -177,6 +177,7 @@ class Steps:
             parameters=dict(job.parameters),
             seed=job.seed if job.method and get(job.method).random else None,
             lam=job.lam,
+            blocks=self.context.blocks,
         )
 
     def _done(self, step: str, tasks: Sequence[Task]) -> dict[Task, Files]:

@@ -131,16 +131,19 @@ def merge(task: Task) -> dict[str, bytes]:
 
 
 def similarity(task: Task) -> dict[str, bytes]:
-    """``similarity.json``: granularity → ``layers``, ``tasks`` and ``values`` (layers × tasks) of one family."""
+    """``similarity.json``: granularity → ``layers``, ``depths``, ``tasks`` and ``values`` (layers × tasks)."""
     import lata
 
     models = _context.families[task.job.seed]
     experts = {name: models[name] for name in task.job.experts}
-    tables = lata.similarity_tables(models["base"], models["pre"], experts, threads=_context.shared.threads)
+    tables = lata.similarity_tables(
+        models["base"], models["pre"], experts, blocks=_context.blocks, threads=_context.shared.threads
+    )
     # JSON has no NaN; a layer without a cosine is null.
     found = {
         granularity: {
             "layers": list(table.index),
+            "depths": table.attrs["depths"],
             "tasks": list(table.columns),
             "values": [[None if math.isnan(value) else value for value in row] for row in table.to_numpy().tolist()],
         }
@@ -159,6 +162,7 @@ def coefficients(task: Task) -> dict[str, bytes]:
         {name: models[name] for name in job.experts},
         models["base"],
         method=job.method,
+        blocks=_context.blocks,
         threads=_context.shared.threads,
         **dict(job.parameters),
     )
@@ -233,6 +237,7 @@ def _hot(job: Job) -> Hot:
             target=None if job.start == "pre" else models[job.start],
             method=job.method,
             seed=job.seed,
+            blocks=_context.blocks,
             per_task=isinstance(job.lam, tuple),
             threads=_context.shared.threads,
             **dict(job.parameters),

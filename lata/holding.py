@@ -35,6 +35,7 @@ def hold(
     target: str | Path | None = None,
     seed: int = 0,
     vocab: str = "error",
+    blocks: str | None = None,
     per_task: bool = False,
     threads: int | None = None,
     **parameters: Any,
@@ -52,6 +53,7 @@ def hold(
         target: θ_target, from which the experts' tasks are removed: θ_target − λ·D.
         seed: of random methods.
         vocab: ``error``, or ``common`` to merge only the rows that all models share.
+        blocks: container of the decoder's blocks, as for `lata.merge`.
         per_task: be ready for a λ for each task.
         threads: None for as many as there are cores.
         parameters: of the method.
@@ -61,7 +63,9 @@ def hold(
             input holds values that are not finite.
     """
     mode = "learn" if target is None else "forget"
-    request = Request(sources_of(pre, experts, base, target), method, parameters, mode=mode, seed=seed, vocab=vocab)
+    request = Request(
+        sources_of(pre, experts, base, target), method, parameters, mode=mode, seed=seed, vocab=vocab, blocks=blocks
+    )
     with open_job(request) as job:
         made = job.plan(None)
         refuse(made)
@@ -86,7 +90,7 @@ def _hold(job: Job, made: Plan, threads: int, per_task: bool) -> Hot:
             held = hold_direction(disk, copies.beside(direction))
         digests = job.digests(disk)
     block = None if per_task else BLOCK
-    memory = Stream(copies.sources, made.merged, shared=disk.shared, threads=threads, block=block)
+    memory = Stream(copies.sources, made.merged, shared=disk.shared, threads=threads, block=block, blocks=disk.blocks)
 
     def make(scales: Mapping[str, float]) -> Direction:
         if not per_task:

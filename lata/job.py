@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lata.checkpoints.digests import remember, remembered, weights_digest
 from lata.output.writing import ShardWriter
 from lata.planning import Inputs, Plan, make_plan
+from lata.planning.compare import blocks_of
 from lata.request import checked, opened
 from lata.stream import Stream, expert
 from lata.vectors import TaskVectors
@@ -81,6 +82,7 @@ class Job:
             needs_base=self.method.needs_similarity,
             output=output,
             vocab=self.request.vocab,
+            container=self.request.blocks,
         )
 
     def headers(self) -> Mapping[str, TensorInfo]:
@@ -100,6 +102,7 @@ class Job:
             "mode": self.request.mode,
             "seed": self.request.seed if self.method.random else None,
             "vocab": self.request.vocab,
+            "blocks": self.request.blocks,
             "sources": {role: checkpoint.identity for role, checkpoint in self.checkpoints.items()},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -121,6 +124,7 @@ class Job:
                 threads=threads,
                 block=block,
                 progress=bar.update,
+                blocks=blocks_of(self.checkpoints["pre"], self.request.blocks),
             )
             try:
                 yield stream

@@ -52,6 +52,7 @@ def metagpt(
     base: str | Path | None = None,
     *,
     method: str = "ta",
+    blocks: str | None = None,
     threads: int | None = None,
     **parameters: Any,
 ) -> dict[str, float]:
@@ -62,13 +63,14 @@ def metagpt(
         experts: task → θ_ft,t.
         base: θ_base; needed by the methods that compare layers with it.
         method: ``ta`` for the norms of τ, as published; a LATA method for those of its w·τ.
+        blocks: container of the decoder's blocks, as for `lata.merge`.
         threads: None for one more than there are cores.
         parameters: of the method.
 
     Raises:
         ValueError: something is wrong with the inputs, or `method` is no weighted sum of task vectors.
     """
-    request = Request(sources_of(pre, experts, base, None), method, parameters)
+    request = Request(sources_of(pre, experts, base, None), method, parameters, blocks=blocks)
     with open_job(request) as job:
         made = job.plan(None)
         refuse(made)

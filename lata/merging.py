@@ -64,6 +64,7 @@ def merge(
     target: str | Path | None = None,
     seed: int = 0,
     vocab: str = "error",
+    blocks: str | None = None,
     shard_bytes: int = SHARD_BYTES,
     allow_unstable: bool = False,
     threads: int | None = None,
@@ -86,6 +87,8 @@ def merge(
         seed: of random methods.
         vocab: ``error`` refuses vocabularies of different sizes; ``common`` merges the rows that all share and keeps
             the others as they are.
+        blocks: container of the decoder's blocks, such as ``model.layers``; None for the one that has as many
+            numbered children as the configuration says (`lata.layers.find_blocks`).
         shard_bytes: most bytes of data in one file.
         allow_unstable: write the merge even if it holds values that are not finite.
         threads: None for one more than there are cores.
@@ -102,6 +105,7 @@ def merge(
         mode="learn" if target is None else "forget",
         seed=seed,
         vocab=vocab,
+        blocks=blocks,
         shard_bytes=shard_bytes,
         allow_unstable=allow_unstable,
     )
@@ -118,6 +122,7 @@ def similarity(
     *,
     granularity: str = "block",
     outside: str = "keep",
+    blocks: str | None = None,
     threads: int | None = None,
 ) -> pd.DataFrame:
     """s_t[l] = cos(τ_comp,t[l], τ_instr[l]) of checkpoints on disk: a table of layers × tasks.
@@ -128,12 +133,15 @@ def similarity(
         experts: task → θ_ft,t.
         granularity: what a layer is, see `lata.layers.layer_map`.
         outside: what happens to parameters outside every block.
+        blocks: container of the decoder's blocks, as in `merge`.
         threads: None for one more than there are cores.
 
     Raises:
         ValueError: the checkpoints do not fit each other.
     """
-    return similarity_tables(base, pre, experts, (granularity,), outside=outside, threads=threads)[granularity]
+    return similarity_tables(base, pre, experts, (granularity,), outside=outside, blocks=blocks, threads=threads)[
+        granularity
+    ]
 
 
 def similarity_tables(
@@ -143,6 +151,7 @@ def similarity_tables(
     granularities: Sequence[str] = GRANULARITIES,
     *,
     outside: str = "keep",
+    blocks: str | None = None,
     threads: int | None = None,
 ) -> dict[str, pd.DataFrame]:
     """As `similarity` for several granularities, in one pass over the checkpoints; each table has the same bits.
@@ -151,25 +160,29 @@ def similarity_tables(
         base: θ_base; every model as in `merge`.
         pre: θ_pre.
         experts: task → θ_ft,t.
-        granularities: what a layer is, see `lata.layers.layer_map`; `lata.layers.depth_of` gives a row's depth.
+        granularities: what a layer is, see `lata.layers.layer_map`.
         outside: what happens to parameters outside every block.
+        blocks: container of the decoder's blocks, as in `merge`.
         threads: None for one more than there are cores.
 
     Returns:
-        granularity → layers × tasks.
+        granularity → layers × tasks; ``attrs["depths"]`` has the block of each row, −1 for one outside all blocks.
 
     Raises:
         ValueError: the checkpoints do not fit each other, or a word is unknown.
     """
     for granularity in granularities:
         layer_map((), granularity, outside)  # refuses a word that is unknown before anything is opened
-    request = Request(sources_of(pre, experts, base, None), "lata_linear")
+    request = Request(sources_of(pre, experts, base, None), "lata_linear", blocks=blocks)
     with open_job(request) as job:
         made = job.plan(None)
         refuse(made)
         with job.stream(made, threads, passes=1) as stream:
             measured = measure_each(stream, request.tasks, granularities, outside)
-    return {granularity: found.table() for granularity, found in measured.items()}
+    tables = {granularity: found.table() for granularity, found in measured.items()}
+    for table in tables.values():
+        table.attrs["depths"] = [stream.blocks.depth(layer) for layer in table.index]
+    return tables
 
 
 def plan(request: Request, output: Path | None) -> Plan:

@@ -36,6 +36,7 @@ class Request:
         mode: ``learn`` (θ_pre + λ·D) or ``forget`` (θ_target − λ·D).
         seed: of random methods.
         vocab: ``error`` or ``common``, see `lata.planning.make_plan`.
+        blocks: container of the decoder's blocks, such as ``model.layers``; None finds it (`lata.layers`).
         shard_bytes: most bytes of data in one file.
         allow_unstable: write a merge that holds values that are not finite.
         digests: role → digest that a source must have, ``merged`` for the result; from a recipe.
@@ -48,6 +49,7 @@ class Request:
     mode: str = "learn"
     seed: int = 0
     vocab: str = "error"
+    blocks: str | None = None
     shard_bytes: int = SHARD_BYTES
     allow_unstable: bool = False
     digests: Mapping[str, str] = field(default_factory=dict)

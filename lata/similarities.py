@@ -79,7 +79,7 @@ def measure_each(
         granularity → similarity.
     """
     # Which parameters are ranked depends on `outside` alone.
-    layer_of = layer_map(stream.names, "tensor", outside)
+    layer_of = layer_map(stream.names, "tensor", outside, stream.blocks)
     ranked = [name for name in stream.names if layer_of[name] is not None]
     sums = {(name, task): _Sums() for name in ranked for task in tasks}
     for piece, found in stream.each(lambda block: _products(block, tasks), ranked):
@@ -92,7 +92,7 @@ def _similarity(
     stream: Stream, tasks: Sequence[str], found: Mapping[tuple[str, str], _Sums], granularity: str, outside: str
 ) -> Similarity:
     """Sums of parameters → cosines of layers; `math.fsum` rounds once, so how they are grouped does not matter."""
-    layer_of = layer_map(stream.names, granularity, outside)
+    layer_of = layer_map(stream.names, granularity, outside, stream.blocks)
     layers = layers_in_order(layer_of)
     sums = {(layer, task): _Sums() for layer in layers for task in tasks}
     for (name, task), part in found.items():

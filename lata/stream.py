@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from lata.checkpoints.held import HeldCheckpoint
 from lata.dtypes import Float, from_float32, to_float32, to_float32_minus
 from lata.inspector import Inspector
+from lata.layers import Blocks, find_blocks
 from lata.masks import threshold, words
 from lata.output.direct_io import aligned
 from lata.tensors import CHUNK, ITEM_SIZE, Checkpoint, Raw
@@ -224,6 +226,7 @@ class Stream:
         threads: None for one more than there are cores, so that reading and computing overlap.
         block: elements of a block, a multiple of `CHUNK`.
         progress: called with the number of elements that were visited.
+        blocks: which parameters are those of the decoder's blocks; None for what their names alone tell.
     """
 
     def __init__(
@@ -235,6 +238,7 @@ class Stream:
         threads: int | None = None,
         block: int | None = None,
         progress: Callable[[int], None] | None = None,
+        blocks: Blocks | None = None,
     ) -> None:
         self.sources, self.names, self.shared, self.block = sources, tuple(names), shared or {}, block or BLOCK
         assert self.block % CHUNK == 0
@@ -243,6 +247,12 @@ class Stream:
         self._tasks = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
         self._scratch = [Scratch() for _ in range(self.threads)]
         self.inspector = Inspector(sources)
+        self._blocks = blocks
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Which parameters are those of the decoder's blocks."""
+        return find_blocks(self.names) if self._blocks is None else self._blocks
 
     def count(self, name: str) -> int:
         """Number of elements of one merged parameter."""

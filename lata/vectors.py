@@ -18,6 +18,7 @@ from lata.layers import layer_map, layers_in_order
 from lata.stream import Block, Piece, Scratch, Stream
 
 if TYPE_CHECKING:
+    from lata.layers import Blocks
     from lata.similarities import Similarity
 
     #: (granularity, outside, tasks) → similarity.
@@ -70,6 +71,11 @@ class TaskVectors:
         """The parameters that are merged."""
         return self._stream.names
 
+    @property
+    def blocks(self) -> Blocks:
+        """Which of them are those of the decoder's blocks."""
+        return self._stream.blocks
+
     def similarity(self, granularity: str, outside: str) -> Similarity:
         """s_t[l] of every task; one pass, which also reads θ_base."""
         from lata.similarities import Similarity, measure
@@ -80,7 +86,7 @@ class TaskVectors:
         if "base" not in self._stream.sources:
             raise ValueError("similarity compares layers with θ_base: give the base model")
         values = self._once(lambda: measure(self._stream, self.tasks, granularity, outside).values_LT.tolist())
-        layer_of = layer_map(self.names, granularity, outside)
+        layer_of = layer_map(self.names, granularity, outside, self.blocks)
         layers = tuple(layers_in_order(layer_of))
         values_LT = np.array(values).reshape(-1, len(self.tasks))
         self.measured[key] = Similarity(layers, self.tasks, values_LT, layer_of, outside)

@@ -7,7 +7,7 @@ depth, with constants and a treatment of parameters outside blocks of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lata import weighting
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 )
 def depth_linear(vectors: TaskVectors, *, floor: float = 0.0, ceiling: float = 1.0) -> Direction:
     """The sum of the task vectors, each block weighted by its depth; parameters outside blocks keep weight 1."""
-    by_name = by_depth(vectors.names, lambda count: weighting.linear_in_depth(count, floor, ceiling))
+    by_name = by_depth(vectors, lambda count: weighting.linear_in_depth(count, floor, ceiling))
     return weighted_sum(vectors, dict.fromkeys(vectors.tasks, by_name))
 
 
 def by_depth(
-    names: Iterable[str], weigh: Callable[[int], weighting.Vector], outside: float = 1.0
+    vectors: TaskVectors, weigh: Callable[[int], weighting.Vector], outside: float = 1.0
 ) -> dict[str, float]:
     """Parameter name → weight, from weights of blocks that depend on nothing but depth.
 
     Args:
-        names: the parameters that are merged.
+        vectors: the task vectors.
         weigh: number of blocks L → their weights w_L, in order of depth.
         outside: weight of the parameters outside all blocks.
     """
-    layer_of = layer_map(names)
+    layer_of = layer_map(vectors.names, blocks=vectors.blocks)
     layers = layers_in_order(layer_of)
     weight_of = dict(zip(layers, weigh(len(layers)).tolist(), strict=True))
     return {name: outside if key is None else weight_of[key] for name, key in layer_of.items()}

@@ -52,5 +52,5 @@ def lata_transferred(
     weights = {}
     for task in vectors.tasks:
         weights_L = weighting.weights(similarity[task], weighting.RANK_SCHEDULES[schedule], floor, ceiling)
-        weights[task] = by_depth(vectors.names, partial(weighting.at_depths, weights_L))
+        weights[task] = by_depth(vectors, partial(weighting.at_depths, weights_L))
     return weighted_sum(vectors, weights)

@@ -39,5 +39,5 @@ def lines(vectors: TaskVectors, *, alpha: float | None = None, beta: float = 0.5
         beta: what the last block has more than the first; a single block counts as the last.
     """
     first = 1 / max(2, len(vectors.tasks)) if alpha is None else alpha
-    by_name = by_depth(vectors.names, lambda count: first + beta * weighting.relative_depth(count), outside=first)
+    by_name = by_depth(vectors, lambda count: first + beta * weighting.relative_depth(count), outside=first)
     return weighted_sum(vectors, dict.fromkeys(vectors.tasks, by_name))

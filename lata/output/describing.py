@@ -72,6 +72,7 @@ def settings(job: Job) -> dict[str, Any]:
         "vocab": request.vocab,
         "shard_bytes": request.shard_bytes,
         "allow_unstable": request.allow_unstable,
+        **({} if request.blocks is None else {"blocks": request.blocks}),
     }
 
 
@@ -80,9 +81,9 @@ def _layer_weights(job: Job, vectors: TaskVectors, direction: Direction) -> Laye
     if not isinstance(direction, WeightedSum):
         return None
     factors = direction.factors
-    if all(len(set(by_name.values())) == 1 for by_name in factors.values()):
+    if vectors.blocks.problem or all(len(set(by_name.values())) == 1 for by_name in factors.values()):
         return None
-    layer_of = layer_map(vectors.names, str(job.parameters.get("granularity", "block")), "keep")
+    layer_of = layer_map(vectors.names, str(job.parameters.get("granularity", "block")), "keep", vectors.blocks)
     layers = layers_in_order(layer_of)
     first = {key: name for name, key in reversed(layer_of.items()) if key is not None}
     return LayerTable(

@@ -115,6 +115,7 @@ def make_plan(
     needs_base: bool,
     output: Path | None,
     vocab: str = "error",
+    container: str | None = None,
     rates: Rates | None = None,
 ) -> Plan:
     """Plan a merge from headers, configs and tokenizers.
@@ -125,6 +126,7 @@ def make_plan(
         needs_base: layers are compared with θ_base, which is then read once; otherwise `base` is not looked at.
         output: the folder to make; None where nothing is written.
         vocab: ``error``, or ``common`` to merge only the rows that all models share.
+        container: of the decoder's blocks, where the user names it.
         rates: of this machine.
 
     Raises:
@@ -139,22 +141,20 @@ def make_plan(
     findings = Findings()
     common = vocab == "common"
     for checkpoint in (pre, *others):
-        compare.note_incomplete(checkpoint, findings)
+        compare.note_incomplete(checkpoint, findings, container)
         compare.note_ignored(checkpoint, findings)
-    alike = [other for other in others if compare.compare(pre, other, findings, common)]
+    alike = [other for other in others if compare.compare(pre, other, findings, common, container)]
     _note_twins(experts, findings)
     rows = _rows(start, [pre, *others]) if common else {}
     compare.compare_integers(pre, alike, findings)
     compare.compare_tokenizers(pre, alike, findings, _shared_tokens([pre, *others]), common)
     _note_dtypes(start, [pre, *others], findings)
-    layers = compare.blocks(pre)
+    layers = compare.count_blocks(pre, container)
     if needs_base and inputs.base is None:
         findings.problems.append("layers are compared with θ_base, which is not given; give base")
     if needs_base and not layers:
-        findings.problems.append(
-            f"no tensor of {pre.label} has a numbered block in its name, like model.layers.0.…; choose a method that "
-            "needs no layers, such as ta"
-        )
+        problem = compare.blocks_of(pre, container).problem
+        findings.problems.append(f"{pre.label}: {problem}; or choose a method that needs no layers, such as ta")
     everywhere = [name for name in sorted(start.tensors) if all(name in other.tensors for other in (pre, *others))]
     merged = tuple(name for name in everywhere if start.tensors[name].is_float)
     read = passes * _bytes([pre, *experts]) + _bytes(bases) + (_bytes([inputs.start]) if inputs.start else 0)

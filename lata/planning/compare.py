@@ -11,7 +11,7 @@ from lata.checkpoints import tied
 from lata.checkpoints.companions import Companions
 from lata.checkpoints.digests import tensor_digests
 from lata.checkpoints.tokenizer import Vocabulary, differences, renamed, vocabulary
-from lata.layers import layer_map, layers_in_order
+from lata.layers import Blocks, find_blocks
 from lata.planning import configs
 from lata.tensors import Checkpoint, TensorInfo
 
@@ -40,12 +40,25 @@ class OnDisk(Protocol):
     def companions(self) -> Companions: ...
 
 
-def blocks(checkpoint: Checkpoint) -> int:
-    """Number of transformer blocks among the names of a checkpoint's tensors."""
-    return len(layers_in_order(layer_map(checkpoint.tensors)))
+def blocks_of(checkpoint: Checkpoint, container: str | None) -> Blocks:
+    """Which of a checkpoint's tensors are those of the decoder's blocks.
+
+    Args:
+        checkpoint: its names and its config decide.
+        container: what the user says that holds the blocks.
+    """
+    return find_blocks(checkpoint.tensors, configs.layers(checkpoint.config), container)
 
 
-def compare(pre: Checkpoint, other: Checkpoint, findings: Findings, common: bool) -> bool:
+def count_blocks(checkpoint: Checkpoint, container: str | None) -> int:
+    """Number of the decoder's blocks; 0 where it is open which they are."""
+    blocks = blocks_of(checkpoint, container)
+    return len({blocks.of(name) for name in checkpoint.tensors} - {None})
+
+
+def compare(
+    pre: Checkpoint, other: Checkpoint, findings: Findings, common: bool, container: str | None = None
+) -> bool:
     """Note what differs between θ_pre and another checkpoint; False where they are different architectures.
 
     Args:
@@ -53,12 +66,15 @@ def compare(pre: Checkpoint, other: Checkpoint, findings: Findings, common: bool
         other: an expert, θ_base or the target.
         findings: gets the lines.
         common: tables of tokens may have different numbers of rows.
+        container: as for `blocks_of`.
     """
+    numbers = count_blocks(pre, container), count_blocks(other, container)
     ours, theirs = pre.config.get("architectures"), other.config.get("architectures")
     kinds = pre.config.get("model_type"), other.config.get("model_type")
-    if blocks(pre) != blocks(other) or (ours and theirs and ours != theirs) or (all(kinds) and kinds[0] != kinds[1]):
+    if numbers[0] != numbers[1] or (ours and theirs and ours != theirs) or (all(kinds) and kinds[0] != kinds[1]):
         findings.problems.append(
-            f"{pre.label} has {_described(pre)}, {other.label} {_described(other)}; give models of one architecture"
+            f"{pre.label} has {numbers[0]} layers ({_kind(pre)}), {other.label} {numbers[1]} layers "
+            f"({_kind(other)}); give models of one architecture"
         )
         return False
     _compare_names(pre, other, findings)
@@ -160,10 +176,10 @@ def compare_integers(pre: Checkpoint, others: Iterable[Checkpoint], findings: Fi
             )
 
 
-def note_incomplete(checkpoint: Checkpoint, findings: Findings) -> None:
+def note_incomplete(checkpoint: Checkpoint, findings: Findings, container: str | None = None) -> None:
     """Note a checkpoint with fewer blocks than its config says."""
-    said, found = configs.layers(checkpoint.config), blocks(checkpoint)
-    if said is not None and 0 < found < said:
+    said, found = configs.layers(checkpoint.config), count_blocks(checkpoint, container)
+    if container is None and said is not None and 0 < found < said:
         findings.problems.append(
             f"{checkpoint.label}: config.json says {said} layers, the weights have {found}; fetch the missing files"
         )
@@ -229,9 +245,8 @@ def _prefix(names: Iterable[str], bare: Iterable[str]) -> str:
     return next((prefix for prefix in sorted(prefixes) if {prefix + name for name in bare} == names), "")
 
 
-def _described(checkpoint: Checkpoint) -> str:
-    kind = (checkpoint.config.get("architectures") or [checkpoint.config.get("model_type") or "unknown kind"])[0]
-    return f"{blocks(checkpoint)} layers ({kind})"
+def _kind(checkpoint: Checkpoint) -> str:
+    return str((checkpoint.config.get("architectures") or [checkpoint.config.get("model_type") or "unknown kind"])[0])
 
 
 def _shape(info: TensorInfo) -> str:

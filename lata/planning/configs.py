@@ -28,10 +28,21 @@ MEANINGS = (
     ("partial_rotary_factor", "rotary_pct"),
 )
 
+# Where a config says how many blocks there are; the first two count those of a decoder behind an encoder.
+_LAYERS = ("num_decoder_layers", "decoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_KINDS = ("layers_block_type", "layer_types", "hybrid_override_pattern")
+# Parts of a config that are a config of their own: that of the decoder.
+_TEXT = ("thinker_config", "text_config", "llm_config", "language_config", "decoder")
+
 
 def layers(config: Mapping[str, Any]) -> int | None:
     """Number of transformer blocks that `config` says, if it does."""
-    said = _first(_text(config), ("num_hidden_layers", "n_layer", "num_layers"))
+    text = _text(config)
+    decoder = _LAYERS[:2] if config.get("is_encoder_decoder") else ()
+    said = _first(text, (*decoder, *_LAYERS[2:]))
+    if said is None:
+        # Hybrid models may name the kind of each block instead.
+        said = next((len(text[key]) for key in _KINDS if isinstance(text.get(key), (list, str))), None)
     return said if isinstance(said, int) else None
 
 
@@ -78,4 +89,5 @@ def _first(config: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
 
 
 def _text(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    return config.get("text_config") or config
+    part = next((config[key] for key in _TEXT if isinstance(config.get(key), Mapping) and config[key]), None)
+    return config if part is None else _text(part)

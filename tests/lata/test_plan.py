@@ -280,7 +280,7 @@ def test_layers_need_a_base_and_numbered_blocks(family: Family) -> None:
         family.add(label, {"a.weight": torch.zeros(2)})
     (problem,) = family.plan(needs_base=True).problems
     assert problem.startswith(
-        "no tensor of pre has a numbered block in its name, like model.layers.0.…; choose a method"
+        "pre: no tensor has a numbered block in its name, like model.layers.0.…; or choose a method"
     )
     assert family.plan().problems == ()
 
