@@ -93,6 +93,11 @@ class Scored:
         if settings.backend == "vllm":
             from eval.vllm import Engine
 
+            if not isinstance(self.checkpoint, FolderCheckpoint) and self.checkpoint.vocabulary is not None:
+                raise ValueError(
+                    f"the adapter of {self.source} changes the size of the vocabulary, which vLLM takes from the "
+                    "config.json of the model below; set eval.backend=hf, or merge it into a folder first"
+                )
             engine = Engine(folder, settings, tokenizer)
             if not plain:
                 engine.load(self.tensors(settings.dtype))

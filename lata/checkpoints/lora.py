@@ -7,6 +7,7 @@ rounded to the model's dtype, so the adapted parameters are F32 and do not depen
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,7 @@ from lata.checkpoints.adapter import Update, read_adapter
 from lata.checkpoints.companions import Companions, companions, matching
 from lata.checkpoints.folder import FolderCheckpoint, identity
 from lata.checkpoints.reading import Reader
+from lata.checkpoints.tokenizer import of_tokenizer, vocabulary
 from lata.dtypes import Float, to_float32
 from lata.tensors import ITEM_SIZE, Raw, TensorInfo
 
@@ -28,6 +30,8 @@ class AdapterCheckpoint:
         base: the model below the adapter.
         adapter: the adapter's folder.
         folder: the model's folder.
+        vocabulary: rows of the tables of tokens, where the adapter changes their number.
+        config: the model's, with that size of the vocabulary.
         source: a name that finds the same files again.
         stored: parameter → header before the update: in the model, or in the adapter where it replaces the model's.
         ignored: as for the model.
@@ -44,13 +48,14 @@ class AdapterCheckpoint:
         self.base, self.adapter, self.folder = base, adapter, base.folder
         self.source = f"{base.source}+{source or adapter}"
         self.label = label or self.source
-        self.config, self.ignored = base.config, base.ignored
-        self.quantised, self.tied = base.quantised, base.tied
+        self.ignored, self.quantised, self.tied = base.ignored, base.quantised, base.tied
         self._reader = Reader(self.label)
         try:
             self._parts = read_adapter(adapter, base)
         except ValueError as error:
             raise ValueError(f"{label}: {error}" if label else str(error)) from None
+        self.vocabulary = self._parts.vocabulary
+        self.config = _sized(base.config, self.vocabulary)
         self.identity = base.identity + identity([adapter / "adapter_config.json", self._parts.file])
         self.stored: Mapping[str, TensorInfo] = {
             name: self._own(self._parts.replaced[name]) if name in self._parts.replaced else info
@@ -67,14 +72,15 @@ class AdapterCheckpoint:
         return self.base.generation_config
 
     def tokenizer_files(self) -> list[Path]:
-        """Files that its tokenizer and the like are read from; where model and adapter have one, the adapter's."""
-        files = matching(self.folder) | matching(self.adapter)
+        """Files that its tokenizer and the like are read from; the adapter's tokenizer, whole, where it has one."""
+        files = _over(matching(self.adapter), matching(self.folder))
         return [files[name] for name in sorted(files)]
 
     @property
     def companions(self) -> Companions:
-        """What goes with a model that is merged from this one; where both have a file, the adapter's."""
-        return self.base.companions.under(companions(self.adapter, {}))
+        """What goes with a model that is merged from this one; the adapter's tokenizer, whole, where it has one."""
+        below, own = self.base.companions, companions(self.adapter, {})
+        return replace(below, files=_over(own.files, below.files)).under(own)
 
     def read(self, name: str, start: int, out: Raw) -> None:
         """Fill `out` with the bytes of tensor `name` from element `start` on; see `lata.tensors.Checkpoint`."""
@@ -134,3 +140,20 @@ class AdapterCheckpoint:
             self.base.read(name, start, out)
         else:
             self._reader.read(own, self._parts.stored[own], start, out)
+
+
+def _over(own: Mapping[str, Path], below: Mapping[str, Path]) -> dict[str, Path]:
+    """Files of an adapter over those of its model; parts of two tokenizers are not mixed."""
+    if vocabulary(own.values()) is not None:
+        below = {name: file for name, file in below.items() if not of_tokenizer(name)}
+    return {**below, **own}
+
+
+def _sized(config: Mapping[str, Any], rows: int | None) -> Mapping[str, Any]:
+    """`config` with another size of the vocabulary, in each part that says one."""
+    if rows is None:
+        return config
+    text = config.get("text_config")
+    if text is not None:
+        config = {**config, "text_config": {**text, "vocab_size": rows}}
+    return {**config, "vocab_size": rows} if text is None or "vocab_size" in config else config

@@ -31,6 +31,17 @@ SLOW = (
 _OPAQUE = (".model", ".tiktoken", "tekken.json")
 
 
+# What else belongs to a tokenizer, and must not be mixed with another one's.
+_NAMES = ("tokenizer", "special_tokens_map", "added_tokens", "vocab.", "merges.", "tekken.")
+_NAMES += ("chat_template", "additional_chat_templates/")
+_ENDS = (".model", ".spm", ".tiktoken")
+
+
+def of_tokenizer(name: str) -> bool:
+    """Whether a file of this name is part of a tokenizer."""
+    return name.startswith(_NAMES) or name.endswith(_ENDS)
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Files that define a vocabulary.

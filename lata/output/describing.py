@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lata.checkpoints.lora import AdapterCheckpoint
 from lata.layers import layer_map, layers_in_order
 from lata.methods.ta import WeightedSum
 from lata.output.card import model_card
@@ -60,6 +62,8 @@ def companions(job: Job, facts: Facts) -> dict[str, bytes | Path]:
     """File name → content of everything in a merged model's folder besides its weights."""
     files: dict[str, bytes | Path] = dict(job.start.companions.files)
     files["config.json"] = job.start.folder / "config.json"
+    if isinstance(job.start, AdapterCheckpoint) and job.start.vocabulary is not None:
+        files["config.json"] = f"{json.dumps(job.start.config, indent=2)}\n".encode()
     files["README.md"] = model_card(facts).encode()
     files["recipe.yaml"] = recipe(facts, settings(job)).encode()
     return files

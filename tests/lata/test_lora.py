@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import torch
 from folders import raw, read, write
 from safetensors.torch import load_file, save_file
 
+import lata
 from lata.checkpoints import open_checkpoint
+from lata.checkpoints.adapter import TRANSPOSED_NAMES, TRANSPOSED_TYPES
 from lata.checkpoints.digests import digest
 from lata.checkpoints.lora import AdapterCheckpoint
 
@@ -120,20 +124,35 @@ def test_an_embedding_is_adapted_along_its_rows(tmp_path: Path) -> None:
     assert read(checkpoint, EMBEDDINGS, 7, 6) == expected.reshape(-1)[7:13].tobytes()
 
 
+@pytest.mark.parametrize("said", [True, False])
 @pytest.mark.parametrize(
-    ("config", "transposed"), [({"fan_in_fan_out": True}, True), ({}, False), ({"model_type": "gpt2"}, True)]
+    ("kind", "leaf", "transposed"),
+    [("of_my_own", "c_proj", False), ("llama", "o_proj", False), ("gpt2", "c_proj", True), ("gpt2", "score", False)],
 )
-def test_a_square_weight_is_turned_where_the_model_keeps_it_so(
-    tmp_path: Path, config: dict[str, Any], transposed: bool
+def test_a_square_weight_is_turned_where_the_model_keeps_it_so_whatever_the_adapter_says(
+    tmp_path: Path, kind: str, leaf: str, transposed: bool, said: bool
 ) -> None:
-    name = "transformer.h.0.attn.c_proj.weight"
-    kind = config.pop("model_type", "of_my_own")
+    name = f"transformer.h.0.attn.{leaf}.weight"
     base = write(tmp_path / "m", {name: rand(4, 4)}, config={"model_type": kind})
     parts = factors(name, 4, 4)
-    checkpoint = opened(base, adapter(tmp_path / "a", parts, **config))
+    checkpoint = opened(base, adapter(tmp_path / "a", parts, fan_in_fan_out=said))
     a, b = parts.values()
     expected = in_order(rand(4, 4), b.T, a.T, 3.0) if transposed else in_order(rand(4, 4), a, b, 3.0)
     assert np.array_equal(values(checkpoint, name), expected)
+
+
+def test_the_layers_that_are_kept_turned_are_those_of_transformers() -> None:
+    """`TRANSPOSED_NAMES` against the classes themselves, of every type that has any."""
+    from transformers import AutoConfig, AutoModel
+    from transformers.pytorch_utils import Conv1D
+
+    small = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 9, "n_positions": 8, "hidden_size": 8}
+    for kind in sorted(TRANSPOSED_TYPES):
+        built = AutoModel.from_config(AutoConfig.for_model(kind, **small, add_cross_attention=kind == "gpt2"))
+        for name, module in built.named_modules():
+            if isinstance(module, torch.nn.Linear | Conv1D):
+                leaf = name.rpartition(".")[2]
+                assert isinstance(module, Conv1D) == (leaf in TRANSPOSED_NAMES), (kind, name)
 
 
 def test_a_model_stored_without_the_first_part_of_its_names_is_matched(tmp_path: Path) -> None:
@@ -146,10 +165,10 @@ def test_a_model_stored_without_the_first_part_of_its_names_is_matched(tmp_path:
 
 @pytest.mark.parametrize("infix", ["", ".modules_to_save", ".modules_to_save.default"])
 def test_a_module_that_was_trained_whole_stands_in_the_place_of_the_models(tmp_path: Path, infix: str) -> None:
-    new = rand(11, 4, seed=9, dtype=torch.float16)
+    new = rand(9, 4, seed=9, dtype=torch.float16)
     checkpoint = opened(model(tmp_path / "m"), adapter(tmp_path / "a", {f"lm_head{infix}.weight": new}))
     assert checkpoint.tensors[HEAD].dtype == "F16"
-    assert checkpoint.tensors[HEAD].shape == (11, 4)
+    assert checkpoint.vocabulary is None
     assert read(checkpoint, HEAD) == raw(new)
     assert read(checkpoint, HEAD, 5, 3) == raw(new.reshape(-1)[5:8])
 
@@ -187,6 +206,11 @@ def test_the_adapters_tokenizer_goes_before_the_models(tmp_path: Path) -> None:
     for file in (base / "tokenizer.json", base / "generation_config.json", extra / "tokenizer.json"):
         file.write_text("{}")
     assert opened(base, extra).tokenizer_files() == [base / "generation_config.json", extra / "tokenizer.json"]
+    for name in ("vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "chat_template.jinja"):
+        (base / name).write_text("{}")
+    assert opened(base, extra).tokenizer_files() == [base / "generation_config.json", extra / "tokenizer.json"]
+    (extra / "tokenizer.json").unlink()
+    assert len(opened(base, extra).tokenizer_files()) == 7
 
 
 def test_the_adapters_files_are_part_of_the_identity(tmp_path: Path) -> None:
@@ -215,9 +239,9 @@ def test_the_adapters_files_are_part_of_the_identity(tmp_path: Path) -> None:
         (
             {f"{Q[:-7]}.bias": rand(6)},
             {"bias": "all"},
-            r"changes .*q_proj\.bias, which .*m lacks; give the model that",
+            r"changes .*q_proj\.bias, which .*m lacks or stores in",
         ),
-        (factors("model.layers.7.q.weight", 6, 4), {}, r"changes model\.layers\.7\.q\.weight, which .*m lacks; give"),
+        (factors("model.layers.7.q.weight", 6, 4), {}, r"changes model\.layers\.7\.q\.weight, which .*m lacks or"),
         (
             factors(Q, 6, 5),
             {},
@@ -270,34 +294,157 @@ def gpt2() -> Any:
     return GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=31, n_positions=8))
 
 
-LLAMA = {"target_modules": ["q_proj", "o_proj", "down_proj", "embed_tokens"], "modules_to_save": ["lm_head"]}
+def gemma3() -> Any:
+    """Trained as model.language_model.…, stored as language_model.model.…"""
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**sizes, "vocab_size": 31, "num_key_value_heads": 1, "head_dim": 8}
+    vision = {**sizes, "num_hidden_layers": 1, "image_size": 28, "patch_size": 14}
+    return Gemma3ForConditionalGeneration(Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4))
 
 
-@pytest.mark.parametrize(
-    ("build", "config"),
-    [
-        (llama, {**LLAMA, "r": 3, "lora_alpha": 5}),
-        (llama, {"target_modules": "all-linear", "r": 4, "use_rslora": True, "bias": "all"}),
-        (llama, {**LLAMA, "rank_pattern": {"o_proj": 2}, "alpha_pattern": {"layers.1.self_attn.o_proj": 3}}),
-        (gpt2, {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True, "bias": "all"}),
-    ],
-)
-def test_the_result_is_that_of_peft(tmp_path: Path, build: Any, config: dict[str, Any]) -> None:
-    peft = pytest.importorskip("peft")
+def tied_llama() -> Any:
+    from transformers import LlamaForCausalLM
+
+    config = llama().config
+    config.tie_word_embeddings = True
+    return LlamaForCausalLM(config)
+
+
+def mixtral() -> Any:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1}
+    return MixtralForCausalLM(MixtralConfig(num_hidden_layers=2, vocab_size=31, num_local_experts=3, **sizes))
+
+
+def tune(build: Any, folder: Path, rows: int, config: dict[str, Any]) -> Callable[[], Any]:
+    """A model in `folder` / m and an adapter of PEFT for it in `folder` / a; returns what makes PEFT's merge."""
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    def base() -> Any:
+        loaded = AutoModelForCausalLM.from_pretrained(folder / "m")
+        if rows:
+            loaded.resize_token_embeddings(rows)
+        return loaded
+
     torch.manual_seed(0)
-    build().save_pretrained(tmp_path / "m")
-    base = build().from_pretrained(tmp_path / "m")
-    tuned = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **config))
+    build().save_pretrained(folder / "m")
+    tuned = peft.get_peft_model(base(), peft.LoraConfig(task_type="CAUSAL_LM", **config))
     with torch.no_grad():
         for parameter in tuned.parameters():
             if parameter.requires_grad:
                 parameter += 0.1 * torch.randn_like(parameter)
-    tuned.save_pretrained(tmp_path / "a")
+    tuned.save_pretrained(folder / "a")
+    return lambda: peft.PeftModel.from_pretrained(base(), folder / "a").merge_and_unload()
+
+
+LLAMA = {"target_modules": ["q_proj", "o_proj", "down_proj", "embed_tokens"], "modules_to_save": ["lm_head"]}
+Q_ALONE = {"target_modules": ["q_proj"], "r": 2}
+BOTH = {**Q_ALONE, "modules_to_save": ["embed_tokens", "lm_head"]}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("build", "rows", "config"),
+    [
+        (llama, 0, {**LLAMA, "r": 3, "lora_alpha": 5}),
+        (llama, 0, {"target_modules": "all-linear", "r": 4, "use_rslora": True, "bias": "all"}),
+        (llama, 0, {**LLAMA, "rank_pattern": {"o_proj": 2}, "alpha_pattern": {"layers.1.self_attn.o_proj": 3}}),
+        (llama, 0, {**Q_ALONE, "fan_in_fan_out": True}),
+        (llama, 0, {**Q_ALONE, "bias": "lora_only"}),
+        (llama, 0, {**Q_ALONE, "modules_to_save": ["norm", "mlp"]}),
+        (llama, 0, {"target_modules": ["q_proj", "o_proj"], "layers_to_transform": [1], "layers_pattern": "layers"}),
+        (llama, 0, {"target_modules": ["q_proj", "o_proj"], "exclude_modules": r".*layers\.0\.self_attn\.q_proj"}),
+        (llama, 0, BOTH),
+        (llama, 36, Q_ALONE),
+        (llama, 36, BOTH),
+        (llama, 36, LLAMA),
+        (tied_llama, 0, Q_ALONE),
+        (tied_llama, 36, Q_ALONE),
+        (tied_llama, 36, {**Q_ALONE, "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}),
+        (gpt2, 0, {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True, "bias": "all"}),
+        (gpt2, 0, {"target_modules": ["c_proj"], "fan_in_fan_out": False}),
+        (gemma3, 0, {"target_modules": r".*language_model.*(q|o)_proj", "rank_pattern": {r"layers\.0.*o_proj": 3}}),
+    ],
+)
+def test_the_result_is_that_of_peft(tmp_path: Path, build: Any, rows: int, config: dict[str, Any]) -> None:
+    pytest.importorskip("peft")
+    tune(build, tmp_path, rows, config)().save_pretrained(tmp_path / "merged")
+    merged = load_file(tmp_path / "merged" / "model.safetensors")
     checkpoint = opened(tmp_path / "m", tmp_path / "a")
-    merged = tuned.merge_and_unload().state_dict()
+    assert checkpoint.tensors.keys() == merged.keys()
     changed = 0
-    for name in checkpoint.tensors:
-        ours, theirs = values(checkpoint, name), merged[name].numpy()
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-7, err_msg=name)
+    for name, theirs in merged.items():
+        np.testing.assert_allclose(values(checkpoint, name), theirs.numpy(), rtol=0, atol=2e-7, err_msg=name)
         changed += read(checkpoint, name) != read(checkpoint.base, name)
-    assert changed >= 7
+    assert changed >= 2
+    known = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert checkpoint.config.get("vocab_size") == known.get("vocab_size")
+    assert checkpoint.vocabulary == (rows or None)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("build", "config", "message"),
+    [
+        (llama, {"use_dora": True}, "sets use_dora, which cannot be applied exactly"),
+        (llama, {"lora_bias": True}, "sets lora_bias"),
+        (llama, {"trainable_token_indices": [1, 2]}, "sets trainable_token_indices"),
+        (llama, {"layer_replication": [[0, 2], [1, 2]]}, "sets layer_replication"),
+        (mixtral, {"target_parameters": ["mlp.experts.down_proj"]}, "sets target_parameters"),
+        (tied_llama, {"modules_to_save": ["embed_tokens"]}, "it is open which of the two is meant"),
+        (tied_llama, {"target_modules": ["embed_tokens"]}, "it is open which of the two is meant"),
+    ],
+)
+def test_what_peft_applies_and_this_does_not_is_refused_by_name(
+    tmp_path: Path, build: Any, config: dict[str, Any], message: str
+) -> None:
+    pytest.importorskip("peft")
+    tune(build, tmp_path, 0, {**Q_ALONE, **config})
+    with pytest.raises(ValueError, match=f"{message}.*; merge it with PEFT"):
+        opened(tmp_path / "m", tmp_path / "a")
+
+
+def test_a_table_that_stands_twice_must_be_one(tmp_path: Path) -> None:
+    names = ("lm_head.weight", "lm_head.modules_to_save.weight", "lm_head.original_module.weight")
+    new, old = rand(9, 4, seed=9), rand(9, 4, seed=2)
+    base = model(tmp_path / "m")
+    checkpoint = opened(base, adapter(tmp_path / "a", dict(zip(names, (new, new.clone(), old), strict=True))))
+    assert read(checkpoint, HEAD) == raw(new)
+    with pytest.raises(ValueError, match=r"holds .*lm_head.* and .*lm_head.*, which differ; merge it with PEFT"):
+        opened(base, adapter(tmp_path / "b", dict(zip(names, (new, new + 1, old), strict=True))))
+
+
+def test_an_adapter_that_resizes_one_table_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"leaves tables of tokens with other rows \(lm_head.weight 11, model.embed"):
+        opened(model(tmp_path / "m"), adapter(tmp_path / "a", {HEAD: rand(11, 4)}))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("build", [llama, tied_llama])
+def test_a_merge_of_models_with_a_larger_vocabulary_says_so_and_is_loaded(tmp_path: Path, build: Any) -> None:
+    pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    tune(build, tmp_path, 36, Q_ALONE)
+    other = tmp_path / "b"
+    shutil.copytree(tmp_path / "a", other)
+    parts = load_file(other / "adapter_model.safetensors")
+    save_file({n: t if "lora_" in n else t * 2 for n, t in parts.items()}, other / "adapter_model.safetensors")
+    (tmp_path / "m" / "vocab.json").write_text("{}")
+    for folder in (tmp_path / "a", other):
+        (folder / "tokenizer.json").write_text('{"model": {"vocab": {}}}')
+    pre, expert = (f"{tmp_path / 'm'}+{folder}" for folder in (tmp_path / "a", other))
+    lata.merge(pre, {"math": expert}, method="ta", lam=1.0, output=tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["vocab_size"] == 36
+    assert (tmp_path / "out" / "tokenizer.json").is_file()
+    assert not (tmp_path / "out" / "vocab.json").exists()
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out").get_input_embeddings().weight
+    expected = parts["base_model.model.model.embed_tokens.weight"] * 2
+    torch.testing.assert_close(loaded.detach(), expected, rtol=0, atol=1e-6)
+    small = lata.merge(tmp_path / "m", {"math": expert}, method="ta", vocab="common", output=tmp_path / "small")
+    assert small.facts.finite
+    assert json.loads((tmp_path / "small" / "config.json").read_text())["vocab_size"] == 31
