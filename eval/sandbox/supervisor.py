@@ -26,7 +26,8 @@ from typing import Any
 
 from roles import check, serve
 
-REPORT_BYTES = 2000
+#: As much as a pipe takes at once; a verdict's 200 characters need at most 12 bytes each.
+REPORT_BYTES = select.PIPE_BUF
 OPEN_FILES = 32
 
 

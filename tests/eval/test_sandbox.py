@@ -37,7 +37,7 @@ def test_some_level_works_here_and_says_what_it_contains() -> None:
         ("import threading\nt = threading.Thread(target=int)\nt.start()\nt.join()", "passed", ""),
         ("if __name__ == '__main__':\n    raise ValueError", "passed", ""),
         ("assert 1 == 2, 'unequal'", "failed", "AssertionError: unequal"),
-        ("def f(:", "failed", "SyntaxError"),
+        ("def f(:", "failed", "SyntaxError: invalid syntax (<program>, line 1)"),
         ("raise KeyboardInterrupt", "failed", "KeyboardInterrupt"),
         ("import sys\nsys.exit(0)", "failed", "SystemExit: 0"),
         ("import os\nos._exit(0)", "failed", "ended by itself with exit code 0"),
@@ -47,6 +47,7 @@ def test_some_level_works_here_and_says_what_it_contains() -> None:
         ("'\\ud800'.encode()", "failed", "UnicodeEncodeError"),
         ("class E(Exception):\n    def __str__(self): raise E\nraise E", "failed", "broke the interpreter"),
         ("raise ValueError('\\ud800' * 10**6)", "failed", "ValueError"),
+        ("raise ValueError('\U0001f600' * 10**6)", "failed", "ValueError: \U0001f600"),  # 12 bytes each in a verdict
         ("import ctypes\nctypes.string_at(0)", "crashed", "SIGSEGV"),
     ],
 )
