@@ -32,8 +32,10 @@ _OPAQUE = (".model", ".tiktoken", "tekken.json")
 
 
 # What else belongs to a tokenizer, and must not be mixed with another one's.
-_NAMES = ("tokenizer", "special_tokens_map", "added_tokens", "vocab.", "merges.", "tekken.")
-_NAMES += ("chat_template", "additional_chat_templates/")
+_NAMES = (
+    *("tokenizer", "special_tokens_map", "added_tokens", "vocab.", "merges.", "tekken."),
+    *("chat_template", "additional_chat_templates/"),
+)
 _ENDS = (".model", ".spm", ".tiktoken")
 
 
