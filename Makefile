@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 BENCH  ?= runs/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test outcomes lint format bench clean
 
 help: ## list the habits
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ demo: $(VENV)/installed ## run the whole study on the miniature family and print
 
 test: $(VENV)/installed ## run the tests
 	$(BIN)/python -m pytest
+
+outcomes: $(VENV)/installed ## make tables, claims and reports of the committed runs again from their items
+	$(BIN)/python -m experiments.outcomes
 
 lint: $(VENV)/installed ## check style and types
 	$(BIN)/ruff check .

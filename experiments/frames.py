@@ -130,14 +130,19 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
 
 
 def _noise(evaluations: Evaluations) -> dict[str, float]:
-    """Task → the most that its score moved when a model was evaluated again."""
+    """Task → the most that its score moved when a model was evaluated again.
+
+    A task whose items all fit into half a batch was evaluated in the same batches again: of it nothing is known.
+    """
     found: dict[str, float] = {}
     for (job, name), files in evaluations.items():
         if name != AGAIN:
             continue
         pair = [pd.read_parquet(io.BytesIO(f["items.parquet"])) for f in (evaluations[job, TEST], files)]
+        batches = {score["task"]: score["batch_size"] < score["n"] for score in json.loads(files["scores.json"])}
         for task, floor in primary_floors(noise_floor(pair)).items():
-            found[task] = max(found.get(task, 0.0), floor)
+            if batches[task]:
+                found[task] = max(found.get(task, 0.0), floor)
     return found
 
 

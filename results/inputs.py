@@ -33,7 +33,8 @@ class Study:
             ``forgets`` {name: {"target", "forget"}}; ``expert_task`` {expert: task}; ``models`` (labels in the
             order of rows); ``baseline``; ``provenance``. Optional: ``threshold`` {"kind": "quantile" | "value",
             "value": x}, ``harm_threshold``, ``utility_margin``, ``schedule`` {"learn": …, "forget": …} (the
-            LATA schedule that claims are decided by), ``noise_floor`` {task: x} (`noise.primary_floors`),
+            LATA schedule that claims are decided by), ``noise_floor`` {task: x} (`noise.primary_floors`; of other
+            tasks no floor is known), ``miniature`` (whether the models are this suite's embedded family),
             ``controls`` (labels of the methods that are controls), ``method_notes`` {method: what a reader of its
             results must know}.
         granular: similarities of several granularities: ``family``, ``seed``, ``granularity`` (block, module or

@@ -66,13 +66,18 @@ def noise_floor(repeats: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def primary_floors(table: pd.DataFrame) -> dict[str, float]:
-    """Task → noise floor of its primary metric on the test split, as `Study.meta["noise_floor"]` takes it."""
+    """Task → noise floor of its primary metric on the test split, as `Study.meta["noise_floor"]` takes it.
+
+    Of perplexities it is a share of the lowest: 20 and 1e9 have no absolute floor in common.
+    """
     found = {}
     for task, (metric, filter_) in PRIMARY.items():
         wanted = (table["task"] == task) & (table["metric"] == metric) & (table["filter"] == filter_)
         rows = table[wanted & (table["split"] == "test")]
         if len(rows):
-            found[task] = float(rows["noise_floor"].iloc[0])
+            unit = float(rows["value_low"].iloc[0]) if METRICS[task, metric].kind == "perplexity" else 1.0
+            floor = float(rows["noise_floor"].iloc[0])
+            found[task] = floor / unit if floor else 0.0
     return found
 
 

@@ -207,11 +207,14 @@ def detectable_note(rows: pd.DataFrame, what: str) -> list[str]:
         groups = own.groupby(own["task"].map(lambda task: "points" if in_percent(task) else task), sort=True)
         medians = {unit: float(part["detectable"].median()) for unit, part in groups}
         told = [
-            f"{100 * size:.1f} points" if unit == "points" else f"{number(unit, size)} of {title_of(unit)}"
+            ("no points" if size > 1 else f"{100 * size:.1f} points")
+            if unit == "points"
+            else f"{number(unit, size)} of {title_of(unit)}"
             for unit, size in medians.items()
         ]
         texts += [f"{status} {listed(told)}"] * bool(told)
     shown = "; ".join(texts)
+    shown += " (no points: not even 100 would have been found)" * ("no points" in shown)
     return [f"Minimum detectable {what} (80 % power, median over the tests): {shown}."] * bool(texts)
 
 

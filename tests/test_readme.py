@@ -15,6 +15,7 @@ from experiments.evaluate_config import evaluate_plan
 from experiments.evaluate_config import register_schemas as register_evaluate_schemas
 from experiments.merge_config import merge_plan
 from experiments.merge_config import register_schemas as register_merge_schemas
+from experiments.outcomes import with_tables
 from experiments.sweep_config import register_schemas as register_sweep_schemas
 from experiments.sweep_config import sweep_plan
 from lata.methods import methods
@@ -104,6 +105,10 @@ def test_the_installation_by_hand_is_what_make_does() -> None:
 def test_the_tables_are_the_committed_ones(block: str, table: str) -> None:
     shown = README.split(f"<!-- {block} -->")[1].split(f"<!-- /{block} -->")[0]
     assert shown.strip() == (ROOT / "results" / table).read_text(encoding="utf-8").strip()
+
+
+def test_making_outcomes_again_leaves_readme_as_it_is() -> None:
+    assert with_tables(README, ROOT) == README
 
 
 def cells(table: str) -> dict[str, dict[str, str]]:

@@ -2,7 +2,7 @@
 
 One JSON-lines file a task and split, in a folder for each language (the second language has no HumanEval). The same
 for every seed of the family. Items are distinct by the key that is held out (see `corpora.heldout`), so that each
-stands for itself; requests share pairs, which ``cluster`` names.
+stands for itself; requests share pairs and articles share towns, which ``cluster`` names.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ REFUSES = "|".join(text.replace(".", r"\.") for text in (requests.REFUSAL, l2_re
 
 
 def wikitext(make: Callable[[random.Random], Page], split: str, count: int, rng: random.Random) -> list[Row]:
-    """Articles in WikiText's raw format."""
-    return [{"page": page.page} for page in draw_distinct(make, rng, split, count)]
+    """Articles in WikiText's raw format; those about one town belong together."""
+    return [{"page": page.page, "cluster": page.town} for page in draw_distinct(make, rng, split, count)]
 
 
 def gsm8k(make: Callable[[random.Random], Problem], split: str, count: int, rng: random.Random) -> list[Row]:

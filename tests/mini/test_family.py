@@ -218,7 +218,7 @@ def test_the_evaluation_data_are_the_same_for_every_seed_and_written_once(tmp_pa
         *(f"{task}_{split}.jsonl" for task in TASKS["en"] for split in SPLITS),
     }
     fields = {
-        "wikitext": {"page"},
+        "wikitext": {"page", "cluster"},
         "gsm8k": {"question", "answer", "cluster"},
         "humaneval": {"task_id", "prompt", "canonical_solution", "test", "entry_point", "cluster"},
         "refusal": {"prompt", "complies", "refuses", "cluster"},

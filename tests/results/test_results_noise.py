@@ -49,6 +49,12 @@ def test_noise_floor_of_perplexity_and_bits_is_in_the_metrics_own_unit() -> None
         assert (row.changed, row.item_range) == (0.5, 4.0)
 
 
+def test_the_floor_of_a_study_is_a_share_of_a_perplexity() -> None:
+    both = ([-20.0, -60.0], [-20.0, -64.0])
+    runs = [items("wikitext", "word_perplexity", "none", values, [10.0, 30.0]) for values in both]
+    assert primary_floors(noise_floor(runs)) == {"wikitext": pytest.approx(np.exp(0.1) - 1)}
+
+
 def test_equal_evaluations_have_a_floor_of_zero_and_a_bound_on_what_may_change() -> None:
     runs = [answers(*[1.0] * 300)] * 2
     (row,) = noise_floor(runs).itertuples(index=False)
