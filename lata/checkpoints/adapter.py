@@ -102,6 +102,8 @@ def read_adapter(folder: Path, model: FolderCheckpoint) -> Adapter:
             f"the adapter {folder} {pickled or f'lacks {headers.ADAPTER}; '}load it with PEFT and save it again"
         )
     stored = headers.read_header(file)
+    if not stored:
+        raise ValueError(f"the adapter {folder} holds no tensors in {headers.ADAPTER}; fetch it again")
     factors: dict[str, dict[str, str]] = {}
     named: dict[str, list[str]] = {}
     for name in stored:

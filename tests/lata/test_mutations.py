@@ -93,7 +93,9 @@ def naive(pre: Path, expert: Path, adapter: Path | None) -> dict[str, torch.Tens
     end = {name: tensor.float() for name, tensor in (start if adapter else stored(expert)).items()}
     if adapter is not None:
         factors = load_file(adapter / "adapter_model.safetensors")
-        a, b = (next(factors[name] for name in factors if f"lora_{part}" in name) for part in "AB")
+        a, b = (next((factors[name] for name in factors if f"lora_{part}" in name), None) for part in "AB")
+        assert a is not None, "an adapter without factors was merged"
+        assert b is not None
         end[Q] = end[Q] + 4 / 2 * (b.double() @ a.double()).float()
     merged = {name: (x.float() + 0.5 * (end[name] - x.float())).to(x.dtype) for name, x in start.items()}
     return {name: merged[name] if x.is_floating_point() else x for name, x in start.items()}
