@@ -8,7 +8,6 @@ checked before the result is published.
 from __future__ import annotations
 
 import os
-import unicodedata
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lata.checkpoints import hub
+from lata.checkpoints.json_files import shown
 from lata.methods import suggest
+from lata.names import for_line
 from lata.plain_yaml import read_yaml
 from lata.request import SHARD_BYTES, Request, checked, sources_of
 from lata.stream import expert
@@ -123,7 +124,7 @@ def _recipe(content: dict[str, Any], folder: Path, instead: Mapping[str, str]) -
             raise ValueError(f"unknown key {key!r}{suggest(key, _KEYS)}; a recipe has {', '.join(_KEYS)}, no other")
         kind, words = _KEYS[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ValueError(f"{key} must be {words}")
+            raise ValueError(f"{key} must be {words}, not {shown(value)}")
     named = _named(content)
     for role in instead:
         if role not in named:
@@ -185,7 +186,7 @@ def _here(named: Mapping[str, str], folder: Path, instead: Mapping[str, str]) ->
     """`named` with folders as they are found from `folder`; ValueError lists what is not here."""
     found = {role: source if role in instead else _found(source, folder) for role, source in named.items()}
     problems = [
-        f"{role} is {named[role]!r}, which is neither a folder on this machine nor a model on the hub; "
+        f"{role} is {shown(named[role], 200)}, which is neither a folder on this machine nor a model on the hub; "
         f"add family.{role}=FOLDER_OR_ID"
         for role, source in found.items()
         if source is None
@@ -199,27 +200,27 @@ def _found(source: str, folder: Path) -> str | None:
     """A source with its relative folders from `folder`, or None where a side of it is no folder and no hub id."""
     cuts = [place for place, letter in enumerate(source) if letter == "+"]
     for sides in ([source], *([source[:cut], source[cut + 1 :]] for cut in cuts)):
-        paths = [os.path.join(folder, os.path.expanduser(side)) for side in sides]
-        found = [
-            path if side and hub.is_folder(path) else side if hub.is_id(side) else None
-            for side, path in zip(sides, paths, strict=True)
-        ]
-        if None not in found:
-            return "+".join(map(str, found))
+        found: list[str] = []
+        for side in sides:
+            path = os.path.join(folder, os.path.expanduser(side))
+            if side and hub.is_folder(path):
+                found.append(path)
+            elif hub.is_id(side):
+                found.append(side)
+            else:
+                break
+        else:
+            return "+".join(found)
     return None
 
 
 def _refuse_odd(value: Any) -> None:
-    """ValueError for control characters, which forge lines of messages and files, and for numbers beyond 64 bits."""
+    """ValueError for what forges lines of messages and files, see `for_line`, and for numbers beyond 64 bits."""
     for part in value if isinstance(value, (dict, list)) else ():
         _refuse_odd(part)
         if isinstance(value, dict):
             _refuse_odd(value[part])
-    if isinstance(value, str) and any(unicodedata.category(letter) in _UNSEEN for letter in value):
+    if isinstance(value, str) and for_line(value) != value:
         raise ValueError(f"{value[:60]!a} holds a character that cannot be shown")
     if isinstance(value, int) and abs(value) >= 2**63:
         raise ValueError("a number has more than 64 bits")
-
-
-#: Control characters, half characters, line and paragraph separators.
-_UNSEEN = ("Cc", "Cs", "Zl", "Zp")

@@ -75,11 +75,9 @@ for words in sys.argv[1].splitlines():
     lines = [
         "reproduce name=${oc.env:HF_TOKEN}",
         f"reproduce logger.project={TOKEN}",
-        "reproduce lam=${oc.env:HF_TOKEN}",
         "reproduce ++lam=${oc.env:HF_TOKEN}",
         "reproduce experiment=${oc.env:HF_TOKEN}",
         "reproduce methods=[{name:ta,x:'${oc.env:HF_TOKEN}'}]",
-        "merge family.pre=${oc.env:HF_TOKEN} family.experts={math:x} output=o",
         "merge family.pre=x family.experts={math:x} output=o method.density=${oc.env:HF_TOKEN}",
         "evaluate model=org/${oc.env:HF_TOKEN} eval=paper",
         "sweep out=runs/${oc.env:HF_TOKEN}",

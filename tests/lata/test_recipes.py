@@ -175,7 +175,7 @@ def test_the_digests_of_a_recipe_are_checked(made: Path, tmp_path: Path) -> None
         ({"merge": [["ua"]]}, "merge: ['ua'] is not one of"),
         ({"merge": ["math", "math"]}, "stands twice"),
         ({"merge": "math"}, "merge must be a list"),
-        ({"lam": "1"}, "lam must be a number"),
+        ({"lam": "1e-5"}, "lam must be a number, or a number for each task, not '1e-5'"),
         ({"lam": True}, "lam must be a number"),
         ({"lam": float("nan")}, "must be a finite number"),
         ({"lam": 10**400}, "more than 64 bits"),
@@ -190,6 +190,8 @@ def test_the_digests_of_a_recipe_are_checked(made: Path, tmp_path: Path) -> None
         ({"digests": {"pre": 5}}, "digests.pre must be a text"),
         ({"family": {"pre": "a\x1b[2K\rb", "experts": {"math": "a/b"}}}, "a character that cannot be shown"),
         ({"family": {"pre": "a/b", "experts": {"m\nerror: x": "a/b"}}}, "a character that cannot be shown"),
+        ({"family": {"pre": "a/b", "experts": {"m\u202eth": "./none"}}}, "a character that cannot be shown"),
+        ({"family": {"pre": "+" * 4000, "experts": {"math": "a/b"}}}, "+++…, which is neither a folder"),
     ],
 )
 def test_what_no_recipe_has_is_refused(keys: dict[str, Any], message: str, tmp_path: Path) -> None:
