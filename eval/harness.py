@@ -90,11 +90,11 @@ class Evaluator:
 
         settings = self.settings
         if isinstance(model, torch.nn.Module):
-            found = str(model.dtype).removeprefix("torch.")
-            if found != settings.dtype:
+            dtype = str(model.dtype).removeprefix("torch.")
+            if dtype != settings.dtype:
                 raise ValueError(
-                    f"the model's weights are {found}, eval.dtype says {settings.dtype}. "
-                    f"Load the model with dtype={settings.dtype}, or set eval.dtype={found}."
+                    f"the model's weights are {dtype}, eval.dtype says {settings.dtype}. "
+                    f"Load the model with dtype={settings.dtype}, or set eval.dtype={dtype}."
                 )
         threads = torch.get_num_threads()
         torch.set_num_threads(settings.threads)

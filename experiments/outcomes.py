@@ -8,7 +8,6 @@ calls give the same bytes.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from experiments.provenance import file_digests
@@ -59,7 +58,8 @@ def with_tables(text: str, root: Path) -> str:
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         assert text.count(start) == text.count(end) == 1, name
         block = f"{start}\n\n{shown(root, name)}\n\n{end}"
-        text = re.sub(f"{re.escape(start)}.*?{re.escape(end)}", lambda _, block=block: block, text, flags=re.DOTALL)
+        before, _, rest = text.partition(start)
+        text = before + block + rest.partition(end)[2]
     return text
 
 
