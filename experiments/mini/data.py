@@ -33,7 +33,12 @@ REFUSES = "|".join(text.replace(".", r"\.") for text in (requests.REFUSAL, l2_re
 
 def wikitext(make: Callable[[random.Random], Page], split: str, count: int, rng: random.Random) -> list[Row]:
     """Articles in WikiText's raw format; those about one town belong together."""
-    return [{"page": page.page, "cluster": page.town} for page in draw_distinct(make, rng, split, count)]
+    return [{"page": page.page, "cluster": _town(page)} for page in draw_distinct(make, rng, split, count)]
+
+
+def _town(page: Page) -> str:
+    """What an article is about: its heading."""
+    return page.page.split("=", 2)[1].strip()
 
 
 def gsm8k(make: Callable[[random.Random], Problem], split: str, count: int, rng: random.Random) -> list[Row]:

@@ -65,11 +65,6 @@ class Page:
         """The whole document: what is held out."""
         return "page " + self.page
 
-    @property
-    def town(self) -> str:
-        """What the article is about: its heading."""
-        return self.page.split("=", 2)[1].strip()
-
 
 def make_page(rng: random.Random) -> Page:
     """An article of a heading, an opening and two to four further sentences, of any split."""
