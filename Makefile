@@ -22,8 +22,9 @@ demo: $(VENV)/installed ## run the whole study on the miniature family and print
 test: $(VENV)/installed ## run the tests
 	$(BIN)/python -m pytest
 
-outcomes: $(VENV)/installed ## make tables, claims and reports of the committed runs again from their items
+outcomes: $(VENV)/installed ## make the committed tables, claims and reports again
 	$(BIN)/python -m experiments.outcomes
+	$(BIN)/python -m results.error_rates
 
 lint: $(VENV)/installed ## check style and types
 	$(BIN)/ruff check .
