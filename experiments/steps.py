@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,6 +69,23 @@ class Weights:
     finite: bool
 
 
+def said_once(warnings: Mapping[Job, Sequence[str]]) -> list[str]:
+    """The evaluations' warnings; those of several models that differ in numbers only are one line."""
+    alike: dict[str, list[tuple[Job, str]]] = {}
+    for job, own in warnings.items():
+        for line in own:
+            alike.setdefault(re.sub(r"\d+", "#", line), []).append((job, line))
+    return [
+        f"{_name(found[0][0])}: {found[0][1]}" + (f" ({len(found)} models in all)" if found[1:] else "")
+        for found in alike.values()
+    ]
+
+
+def _name(job: Job) -> str:
+    """A job in a few words."""
+    return f"{job.method} of {'+'.join(job.experts)}" if job.method else job.start
+
+
 class Steps:
     """The steps of one study.
 
@@ -83,6 +102,8 @@ class Steps:
         self._gpus = _groups(gpus(), context.shared) if on_gpu else []
         self.workers = workers or (max(1, len(self._gpus)) if on_gpu else min(cores(), MOST_WORKERS))
         self._pool: ProcessPoolExecutor | None = None
+        #: Warnings of evaluations that were shown.
+        self._said: set[str] = set()
         #: Step → how many of its jobs this run did itself; the rest came from the store.
         self.computed: Counter[str] = Counter(dict.fromkeys(worker.STEPS, 0))
 
@@ -134,6 +155,10 @@ class Steps:
         }
         first = {task.key: task for task in reversed(tasks.values())}
         found = self._done("evaluation", list(reversed(first.values())))
+        for line in said_once({task.job: json.loads(files["warnings.json"]) for task, files in found.items()}):
+            if line not in self._said:
+                self._said.add(line)
+                print(f"warning: {line}", file=sys.stderr)
         return {scoring: found[first[task.key]] for scoring, task in tasks.items()}
 
     def similarities(self, tasks: tuple[str, ...]) -> dict[int, dict[str, Any]]:
