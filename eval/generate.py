@@ -81,13 +81,18 @@ class InPlaceLayer(DynamicLayer):
 def supports(model: PreTrainedModel) -> bool:
     """Whether ``greedy`` gives what ``model.generate`` would: a decoder with an ordinary key-value cache, and
     argmax alone, that is no penalties, biases or forced tokens in the model's defaults."""
-    settings = model.generation_config.to_diff_dict() if model.generation_config is not None else {}
     return (
         not model.config.is_encoder_decoder
-        and set(settings) <= NEUTRAL_SETTINGS
+        and not own_settings(model)
         and set(inspect.signature(model.forward).parameters) >= FORWARD_ARGUMENTS
         and all(isinstance(layer, DynamicLayer) for layer in DynamicCache(config=model.config).layers)
     )
+
+
+def own_settings(model: PreTrainedModel) -> dict[str, Any]:
+    """What a model's ``generation_config`` asks for beyond argmax, as a penalty; lm-eval's ``generate`` obeys it."""
+    settings = model.generation_config.to_diff_dict() if model.generation_config is not None else {}
+    return {key: value for key, value in settings.items() if key not in NEUTRAL_SETTINGS}
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -181,6 +186,7 @@ def library(
         pad_token_id=pad_token(model, tokenizer, prompts),
         eos_token_id=sorted(ends),
         use_cache=True,
+        tokenizer=tokenizer,  # for stop strings of the model's own
         **options,
     )
     new = [row[longest:] for row in generated.tolist()]

@@ -67,6 +67,7 @@ class Evaluator:
             self.requests = Requests(tokenizer)
             self.tasks = load_tasks(settings)
             build_requests(self.tasks, settings.limit, tokenizer if templated else None)
+        _check_end_token(tokenizer, {task.OUTPUT_TYPE for task in self.tasks.values()})
         self.chat_template = {
             task: "on" if templated and self.tasks[f"{task}_{settings.source}"].asks else "off"
             for task in settings.tasks
@@ -120,7 +121,7 @@ class Evaluator:
         unended = {name.rpartition("_")[0]: count for name, count in wrapped.unended.items()}
         there = getattr(self.requests.tokenizer, "chat_template", None) is not None
         untemplated = [task for task, used in self.chat_template.items() if there and used == "off"]
-        lines = (*self._on_tokens, *notices(found.answers, unended, untemplated))
+        lines = (*self._on_tokens, *notices(found.answers, unended, untemplated, wrapped.own_settings))
         return replace(found, warnings=lines + found.warnings)
 
     def _tokenise(self) -> dict[str, dict[int, int]]:
@@ -192,6 +193,17 @@ class Evaluator:
         from eval import sandbox
 
         return sandbox.level(self.settings.allow_weaker_sandbox)
+
+
+def _check_end_token(tokenizer: PreTrainedTokenizerBase, kinds: set[str]) -> None:
+    """Refuse a tokenizer that lacks what lm-eval ends answers with, or begins texts with."""
+    generates = "generate_until" in kinds
+    if tokenizer.eos_token_id is None and (generates or tokenizer.bos_token_id is None):
+        raise ValueError(
+            "the tokenizer has no end token"
+            + (", by which answers end" if generates else ", nor one that begins texts")
+            + ': name it as "eos_token" in tokenizer_config.json'
+        )
 
 
 def _uses_template(settings: EvalSettings, tokenizer: PreTrainedTokenizerBase) -> bool:

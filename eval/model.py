@@ -26,7 +26,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import Collator, has_bos_prefix, postprocess_generated_text
 
 from eval.batching import Window, cut_window, longest_first, rolling_windows, scored_documents
-from eval.generate import embedding_rows, greedy, library, supports
+from eval.generate import embedding_rows, greedy, library, own_settings, supports
 from eval.logits import TokenScorer
 from eval.requests import Asked, Requests, prompt_tokens
 from eval.vllm import Engine
@@ -82,6 +82,8 @@ class CausalLM(HFLM):
         self.unended: Counter[str] = Counter()
         #: Tokens that the model's embeddings have.
         self.rows = embedding_rows(model)
+        #: What the model's ``generation_config`` adds to greedy search.
+        self.own_settings = own_settings(model)
 
     @cached_property
     def scorer(self) -> TokenScorer:

@@ -17,7 +17,10 @@ _IMPORT = re.compile(r"(import|from) \w")
 
 
 def notices(
-    answers: Sequence[Mapping[str, Any]], unended: Mapping[str, int], untemplated: Sequence[str]
+    answers: Sequence[Mapping[str, Any]],
+    unended: Mapping[str, int],
+    untemplated: Sequence[str],
+    own_settings: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Lines on the answers of one model.
 
@@ -25,11 +28,18 @@ def notices(
         answers: with ``task`` and ``answer``.
         unended: task → answers that were cut at the most tokens that the task allows.
         untemplated: tasks whose prompts went without a chat template that the tokenizer has.
+        own_settings: what the model's ``generation_config`` adds to greedy search.
     """
     by_task: dict[str, list[str]] = {}
     for row in answers:
         by_task.setdefault(row["task"], []).append(row["answer"])
     lines = []
+    if answers and own_settings:
+        named = ", ".join(f"{key}={value}" for key, value in sorted(own_settings.items()))
+        lines.append(
+            f"the model's generation_config.json sets {named}: answers follow it, as with lm-eval's own command; "
+            "take it out there for plain greedy answers of the task's length"
+        )
     for task, own in by_task.items():
         hint = "; the tokenizer has a chat template: set eval.chat_template=on" if task in untemplated else ""
         empty = sum(not answer.strip() for answer in own)

@@ -36,6 +36,8 @@ class EngineLM(TemplateLM):
         self.unended: Counter[str] = Counter()
         self.max_length, self.batch_size, self.max_gen_toks = engine.max_length, engine.batch_size, 256
         self.rows = engine.rows
+        #: Empty: vLLM is told everything, and reads only end tokens from a model's ``generation_config``.
+        self.own_settings: dict[str, Any] = {}
 
     @property
     def eot_token_id(self) -> int:

@@ -110,7 +110,7 @@ def test_with_other_shots_and_a_chat_template(
     settings = EvalSettings(
         source="local",
         data_dir=bench_data,
-        tasks=("gsm8k",),
+        tasks=("gsm8k", "humaneval_instruct"),
         batch_size=2,
         device="cpu",
         limit=3,
@@ -118,6 +118,9 @@ def test_with_other_shots_and_a_chat_template(
         chat_template="on",
     )
     ours = Evaluator(settings, chat)(model)
-    assert all(row["prompt"].count("<assistant>") == 3 for row in ours.answers)
+    assert {(row["task"], row["prompt"].count("<assistant>")) for row in ours.answers} == {
+        ("gsm8k", 3),
+        ("humaneval_instruct", 1),
+    }
     folder = saved(model, chat, tmp_path / "model")
-    assert compare(ours, settings, folder, tmp_path / "out") == 2 * 3
+    assert compare(ours, settings, folder, tmp_path / "out") == 3 * 3

@@ -102,3 +102,28 @@ def test_a_choice_is_scored_for_itself_not_for_the_end_behind_it(
     expected = HFLM(pretrained=model, tokenizer=beginning).loglikelihood(asked, disable_tqdm=True)
     found = CausalLM(model, Requests(ending), 2).loglikelihood(asked)
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "begins", "said"),
+    [(("gsm8k",), True, "by which answers end"), (("wikitext",), False, "nor one that begins texts")],
+)
+def test_a_tokenizer_without_an_end_token_is_refused_where_one_is_needed(
+    tokenizer: Any, data_dir: Path, tasks: tuple[str, ...], begins: bool, said: str
+) -> None:
+    changed = copy.deepcopy(tokenizer)
+    changed.eos_token = None
+    if not begins:
+        changed.bos_token = None
+    with pytest.raises(ValueError, match=f"no end token, {said}: name it as"):
+        Evaluator(EvalSettings(data_dir=data_dir, tasks=tasks, device="cpu"), changed)
+
+
+def test_pages_need_no_end_token_where_there_is_one_that_begins_texts(
+    tokenizer: Any, data_dir: Path, tiny_model: Callable[..., Any]
+) -> None:
+    changed = copy.deepcopy(tokenizer)
+    changed.eos_token = None
+    settings = EvalSettings(data_dir=data_dir, tasks=("wikitext",), limit=3, device="cpu")
+    found, plain = (Evaluator(settings, used)(tiny_model(0)) for used in (changed, tokenizer))
+    assert found.scores == plain.scores

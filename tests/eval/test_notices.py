@@ -28,6 +28,13 @@ def test_answers_that_never_end_are_said_where_all_of_them_do() -> None:
     assert notices(answers, {"refusal": 3}, []) == ["refusal: all 3 answers were cut at the task's limit of tokens"]
 
 
+def test_what_a_model_adds_to_greedy_search_is_named_where_it_answered() -> None:
+    own = {"repetition_penalty": 1.05, "max_new_tokens": 5}
+    (line,) = notices(rows("gsm8k", "1"), {}, [], own)
+    assert "sets max_new_tokens=5, repetition_penalty=1.05: answers follow it" in line
+    assert notices([], {}, [], own) == []
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
