@@ -121,7 +121,7 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
         "schedule": plan.schedule,
         "harm_threshold": config.harm_threshold,
         "utility_margin": config.utility_margin,
-        "noise_floor": _noise(evaluations),
+        "noise_floor": facts_of_noise(evaluations),
     }
     if (threshold := _threshold(plan)) is not None:
         kind = "value" if threshold["quantile"] is None else "quantile"
@@ -129,7 +129,7 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
     return meta
 
 
-def _noise(evaluations: Evaluations) -> dict[str, float]:
+def facts_of_noise(evaluations: Evaluations) -> dict[str, float]:
     """Task → the most that its score moved when a model was evaluated again.
 
     A task whose items all fit into half a batch was evaluated in the same batches again: of it nothing is known.

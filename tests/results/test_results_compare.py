@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from synthetic_study import make_study
 
+from results import bootstrap
 from results.analysis import Analysis, analyse
+from results.claims import check_claims
 from results.compare import COLUMNS
 from results.inputs import Study
 from results.statistics import holm
@@ -71,6 +74,20 @@ def test_several_seeds_are_tested_over_trainings() -> None:
     assert found["significant"].any()
     shown = found["p"] < 0.05
     assert (shown == ((found["ci_low"] > 0) | (found["ci_high"] < 0))).all()
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_no_mark_and_no_verdict_depends_on_random_numbers(
+    monkeypatch: pytest.MonkeyPatch, seeds: tuple[int, ...]
+) -> None:
+    study = make_study(seeds, methods=LEARN, merges=("math+code",), items=60)
+    first = analyse(study)
+    verdicts = check_claims(first)[["claim", "verdict", "numbers"]]
+    for stream in (1, 2, 3):
+        monkeypatch.setattr(bootstrap, "counts", lambda g, b, s, own=bootstrap.counts, by=stream: own(g, b, s + by))
+        other = analyse(study)
+        pd.testing.assert_frame_equal(other.comparisons, first.comparisons)
+        pd.testing.assert_frame_equal(check_claims(other)[["claim", "verdict", "numbers"]], verdicts)
 
 
 def test_seeds_are_not_pooled_as_if_independent() -> None:
