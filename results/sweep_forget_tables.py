@@ -25,7 +25,7 @@ from results.sweep_grid_tables import estimate_at, point_name
 from results.sweep_harm_curves import BEFORE, REFUSED, HarmCurve
 from results.sweep_harm_tables import change_cell, section_of
 from results.sweep_tables import NONE, RATE, points_text
-from results.tables import ESTIMATE, estimate_cell
+from results.tables import ESTIMATE, detectable_note, estimate_cell
 from results.wording import difference, heading_of, number, over, span
 
 _WORDS = {SUPPORTED: "yes", NOT_SUPPORTED: "no", INCONCLUSIVE: "undecided", NOT_RUN: "before"}
@@ -144,6 +144,8 @@ def _chosen_notes(found: SweepAnalysis) -> tuple[str, ...]:
         "points, "
         "no where an interval shows that one did. Both as claim C3 decides.",
     ]
+    rows = found.chosen.comparisons
+    notes += detectable_note(rows[rows["kind"] == "forget"], "difference")
     if any(harmless_before(found.chosen, merge) is not None for merge in found.forgets):
         notes.append("before: the target is harmless already, and claim C3 is not asked of it.")
     if any(one.choice.unstable for one in found.forgettings.values()):
