@@ -31,19 +31,6 @@ FORMAT = 1
 #: Frames that not every study or sweep has.
 OPTIONAL = ("granular", "others")
 
-_TEXT, _NUMBER, _LIST, _MAP = (str,), (int, float), (list,), (dict,)
-#: Key of ``meta`` → the types of its value and, in a list or mapping, of what it holds; null and other keys pass.
-_META: dict[str, tuple[tuple[type, ...], tuple[type, ...]]] = {
-    **dict.fromkeys(("experiment", "family", "title", "command", "run_key", "baseline", "selection"), (_TEXT, ())),
-    **dict.fromkeys(("harm_threshold", "utility_margin"), (_NUMBER, ())),
-    **dict.fromkeys(("models", "controls", "lambdas", "development", "notes"), (_LIST, _TEXT)),
-    **dict.fromkeys(("expert_task", "method_notes", "schedule"), (_MAP, _TEXT)),
-    **dict.fromkeys(("forgets", "methods"), (_MAP, _MAP)),
-    "seeds": (_LIST, _NUMBER),
-    "merges": (_MAP, _LIST),
-    "noise_floor": (_MAP, (*_NUMBER, type(None))),
-}
-
 _MODEL = ("seed", *KEY, "point")
 _ITEM_COLUMNS = (*_MODEL, *ITEM_COLUMNS)
 #: Metrics of one task share most of their values; models one after the other let a codec find that.
@@ -132,7 +119,7 @@ def load(folder: Path) -> Sweep:
 
 
 def _record(raw: bytes) -> dict[str, Any]:
-    """The content of ``study.json``, maybe a stranger's; ValueError where a value is of another type."""
+    """The content of ``study.json``, maybe a stranger's; ValueError where it is not made of tables."""
     record = json.loads(raw)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         return {"format": None}
@@ -142,11 +129,6 @@ def _record(raw: bytes) -> dict[str, Any]:
         raise ValueError("a part is no object")
     if not all(isinstance(column, list) for frame in frames for column in frame.values()):
         raise ValueError("a column is no list")
-    for key, (kinds, inner) in _META.items():
-        value = record["meta"].get(key)
-        held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        if value is not None and not (isinstance(value, kinds) and all(isinstance(one, inner) for one in held)):
-            raise ValueError(f"{key} has another type")
     return record
 
 

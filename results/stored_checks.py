@@ -16,6 +16,7 @@ LONGEST, LONGEST_TEXT = 200, 10_000
 
 _NAMES = (*KEY, *ITEM_KEY, "point", "schedule", "granularity", "selection", "item", "family")
 _NUMBERS = ("seed", "value", "n", "weight", "lambda", "distance", "similarity", "depth")
+_NUMBER = int | float
 _SHAPES: dict[str, Any] = {
     "merges": {str: [str]},
     "forgets": {str: {str: str}},
@@ -23,23 +24,26 @@ _SHAPES: dict[str, Any] = {
     "models": [str],
     "controls": [str],
     "method_notes": {str: str},
-    "noise_floor": {str: float},
+    "noise_floor": {str: _NUMBER | None},
     "seeds": [int],
     "lambdas": [str],
+    "development": [str],
+    "notes": [str],
     "baseline": str,
     "family": str,
     "experiment": str,
     "title": str,
     "command": str,
     "selection": str,
-    "harm_threshold": float,
-    "utility_margin": float,
-    "methods": dict,
-    "schedule": dict,
+    "run_key": str,
+    "harm_threshold": _NUMBER,
+    "utility_margin": _NUMBER,
+    "methods": {str: dict},
+    "schedule": {str: str},
     "threshold": dict,
 }
 #: Text that is a sentence and may be long.
-_SENTENCES = ("title", "command", "method_notes")
+_SENTENCES = ("title", "command", "method_notes", "notes")
 
 
 def check_frame(frame: pd.DataFrame) -> None:
@@ -97,7 +101,7 @@ def _check_shape(key: str, value: Any, shape: Any) -> None:
             raise ValueError(f"{key} is no list")
         for part in value:
             _check_shape(key, part, shape[0])
-    elif isinstance(value, bool) or not isinstance(value, (int, float) if shape is float else shape):
-        raise ValueError(f"{key} is no {shape.__name__}")
+    elif isinstance(value, bool) or not isinstance(value, shape):
+        raise ValueError(f"{key} is no {getattr(shape, '__name__', 'number')}")
     elif isinstance(value, str) and key not in _SENTENCES:
         check_text(key, value)
