@@ -144,8 +144,6 @@ def _recipe(content: dict[str, Any], folder: Path, instead: Mapping[str, str]) -
         allow_unstable=content.get("allow_unstable", False),
         digests=digests,
     )
-    if request.seed < 0:
-        raise ValueError("seed must not be negative")
     checked(request)
     missing = [role for role in (*request.sources, "merged") if role not in digests]
     lines = [f"the recipe has no digest of {', '.join(missing)}: whether the weights are its own is not checked"]

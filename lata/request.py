@@ -74,6 +74,8 @@ def checked(request: Request) -> tuple[Method, dict[str, Any]]:
         raise ValueError("mode=forget takes a target, the model that is to forget; mode=learn takes none")
     if request.vocab not in ("error", "common"):
         raise ValueError(f"vocab is {request.vocab!r}; choose error or common")
+    if request.seed < 0:
+        raise ValueError(f"seed is {request.seed}; it must not be negative")
     if request.shard_bytes < 1:
         raise ValueError(f"shard_bytes is {request.shard_bytes}; it must be a positive number of bytes")
     if method.needs_similarity and "base" not in request.sources:

@@ -181,7 +181,7 @@ def test_the_digests_of_a_recipe_are_checked(made: Path, tmp_path: Path) -> None
         ({"lam": 10**400}, "more than 64 bits"),
         ({"lam": {"math": "x"}}, "must be a finite number"),
         ({"seed": 1.5}, "seed must be a whole number"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed is -1; it must not be negative"),
         ({"mode": "forget"}, "mode=forget takes a target"),
         ({"vocab": "any"}, "choose error or common"),
         ({"allow_unstable": "yes"}, "allow_unstable must be true or false"),
