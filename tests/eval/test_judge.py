@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import socket
@@ -344,7 +345,7 @@ def test_a_judgement_that_cannot_be_written_whole_is_not_there(
 ) -> None:
     def dump(_: Any, stream: Any, **__: Any) -> None:
         stream.write("{")
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     cache = judge_cache.JudgementCache(settings("http://a/v1", cache=tmp_path))
     cache.put("0" * 64, 3, "first")
