@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 import lata
 
 SEED = 20261128
+#: Seconds of processor time.
 PATIENCE = 5.0
 Q = "model.layers.0.self_attn.q_proj.weight"
 
@@ -31,17 +32,22 @@ class Hang(BaseException):
 
 
 @contextmanager
-def watchdog(seconds: float) -> Iterator[None]:
+def watchdog() -> Iterator[None]:
+    """Ends what works for more than `PATIENCE` seconds, or waits for longer than any busy machine makes it."""
+
     def bark(number: int, frame: FrameType | None) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, bark)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timers = ((signal.SIGPROF, signal.ITIMER_PROF, PATIENCE), (signal.SIGALRM, signal.ITIMER_REAL, 12 * PATIENCE))
+    before = [signal.signal(number, bark) for number, _, _ in timers]
+    for _, timer, seconds in timers:
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for (number, timer, _), handler in zip(timers, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)
 
 
 def build(root: Path) -> None:
@@ -111,10 +117,10 @@ def outcome(root: Path, random: Random) -> tuple[str, str]:
     adapter = root / "adapter" if damaged.name == "adapter" else None
     error: Exception | None = None
     try:
-        with watchdog(PATIENCE):
+        with watchdog():
             lata.merge(pre, {"x": f"{pre}+{adapter}" if adapter else expert}, lam=0.5, output=out, threads=1)
     except Hang:
-        raise AssertionError(f"{what}: still at it after {PATIENCE} s") from None
+        raise AssertionError(f"{what}: still at it after {PATIENCE} s of work") from None
     except Exception as raised:
         error = raised
     if error is not None:
