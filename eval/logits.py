@@ -72,7 +72,9 @@ class TokenScorer:
 
     def _logits(self, states_NH: torch.Tensor) -> torch.Tensor:
         """The head as Llama's and Gemma's ``forward`` apply it: N × V."""
-        logits_NV: torch.Tensor = self.model.get_output_embeddings()(states_NH)
+        head = self.model.get_output_embeddings()
+        # Mamba-2 and Nemotron-H add up their states in fp32, whatever the dtype of their weights.
+        logits_NV: torch.Tensor = head(states_NH.to(head.weight.dtype))
         return logits_NV if self._cap is None else torch.tanh(logits_NV / self._cap) * self._cap
 
     @torch.inference_mode()
@@ -89,7 +91,7 @@ class TokenScorer:
             return False
         theirs = self.model(inputs_BT).logits.flatten(0, 1)
         # A merge that has come apart has logits that are no numbers, in both. A model that is spread over GPUs gives
-        # its own logits on the first one, its head on the last.
+        # its own logits on the first one, its head on the last; some give fp32 whatever their dtype.
         return ours.shape == theirs.shape and torch.allclose(
-            ours.to(theirs.device), theirs, rtol=0, atol=0, equal_nan=True
+            ours.to(theirs.device).float(), theirs.float(), rtol=0, atol=0, equal_nan=True
         )
