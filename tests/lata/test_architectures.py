@@ -1,4 +1,4 @@
-"""Architectures × (merge on disk, hold, write at several λ, load): all give the weights that transformers loads.
+"""Architectures × (merge on disk, hold, write at several λ, load, score): all give what transformers loads.
 
 Tiny random models of families whose checkpoints have other names or shapes than the loaded model: experts stored one
 by one, prefixes of multimodal models, tensors that transformers leaves out.
@@ -6,17 +6,23 @@ by one, prefixes of multimodal models, tensors that transformers leaves out.
 
 from __future__ import annotations
 
+import json
+import string
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 import lata
+from eval.harness import EvalSettings, Evaluator
+from experiments.scored import find
 from lata.live import load
 from lata.memory import DTYPES
 from lata.tensors import TensorInfo
@@ -29,7 +35,7 @@ TEXT = {
     "num_key_value_heads": 2,
     "head_dim": 8,
     "vocab_size": 99,
-    "max_position_embeddings": 64,
+    "max_position_embeddings": 512,
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
@@ -74,7 +80,7 @@ THOROUGH: dict[str, Mapping[str, Any]] = {
     "ernie4_5_moe": {**TEXT, "moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 24},
     "minimax": {**TEXT, "num_local_experts": 4, "block_size": 8},
     "falcon_h1": {**TEXT, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_ssm": 64, "mamba_d_state": 4},
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 99},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512, "vocab_size": 99},
     "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 99},
     "mamba2": {
         "chunk_size": 8,
@@ -92,6 +98,31 @@ THOROUGH: dict[str, Mapping[str, Any]] = {
 FURTHER = {"mtp.layers.0.mlp.up_proj.weight": (6, 5), "mtp.fc.weight": (4, 4)}
 TOKENS = torch.tensor([[3, 14, 15, 92, 65, 35, 89, 79]])
 TASKS = ("code", "math")
+DOCUMENTS = {
+    "wikitext": [{"page": " = Town = \n\n Town lies on the river Ona .\n"}, {"page": " = River = \n\n The Ona .\n"}],
+    "gsm8k": [
+        {"question": f"Tom has {n} books and finds 1 more. How many books now?", "answer": f"#### {n + 1}"}
+        for n in (2, 3)
+    ],
+}
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a character."""
+    tokens = ["<pad>", "<s>", "</s>", "<unk>", *string.printable[:94], "\n"]
+    made = Tokenizer(models.WordLevel({token: number for number, token in enumerate(tokens)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    made.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def settings_of(folder: Path) -> EvalSettings:
+    """Write a few documents and say how models are scored on them."""
+    for task, rows in DOCUMENTS.items():
+        (folder / f"{task}_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return EvalSettings(tasks=tuple(DOCUMENTS), data_dir=folder, batch_size=2, dtype="bfloat16", device="cpu")
 
 
 def make(kind: str, config: Mapping[str, Any], folder: Path, further: bool) -> None:
@@ -112,6 +143,7 @@ def make(kind: str, config: Mapping[str, Any], folder: Path, further: bool) -> N
         (folder / label).mkdir()
         save_file(start, folder / label / "model.safetensors", metadata={"format": "pt"})
         (folder / label / "config.json").write_bytes(settings)
+    tokenizer().save_pretrained(folder / "pre")
 
 
 def logits(model: Any) -> torch.Tensor:
@@ -129,10 +161,12 @@ def check(kind: str, config: Mapping[str, Any], folder: Path, further: bool) -> 
         "method": "lata_linear",
     }
     merged = lata.merge(**given, lam=0.7, output=folder / "merged")
-    kinds: Any = AutoModelForCausalLM
-    expected = kinds.from_pretrained(folder / "merged", dtype=torch.bfloat16)
+    settings = settings_of(folder)
+    scored = find(str(folder / "merged"), None)
+    text = scored.tokenizer()
+    expected: Any = scored.model(settings, text)
     hot = lata.hold(**given)
-    live, other = (kinds.from_pretrained(folder / "pre", dtype=torch.bfloat16) for _ in range(2))
+    live, other = (find(str(folder / "pre"), None).model(settings, text) for _ in range(2))
     assert not torch.equal(logits(live), logits(expected))
     for lam in (2.0, 0.0, 0.7):
         point = hot.write(lam, live, digest=True)
@@ -146,6 +180,11 @@ def check(kind: str, config: Mapping[str, Any], folder: Path, further: bool) -> 
     for model in (live, other):
         assert [name for name, t in model.state_dict().items() if not torch.equal(t, wanted[name])] == []
         assert torch.equal(logits(model), logits(expected))
+    evaluator = Evaluator(settings, text)
+    ours, theirs = evaluator(live), evaluator(expected)
+    assert {*ours.items["task"]} == {*DOCUMENTS}
+    pd.testing.assert_frame_equal(ours.items, theirs.items, check_exact=True)
+    assert ours.answers == theirs.answers
 
 
 @pytest.mark.parametrize("kind", QUICK)
