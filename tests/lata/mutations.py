@@ -114,7 +114,7 @@ def _change_json(folder: Path, random: Random) -> str:
     file = _file(folder, random, "*.json")
     try:
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         content = {}
     file.write_bytes(_dumped(_changed(content, random)))
     return f"{file.name} changed"
@@ -126,7 +126,7 @@ def _change_header(folder: Path, random: Random) -> str:
     length = int.from_bytes(data[:8], "little")
     try:
         header = _dumped(_changed(json.loads(data[8 : 8 + length]), random))
-    except ValueError:
+    except (ValueError, RecursionError):
         header = b"{}"
     file.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
     return f"the header of {file.name} changed to {header[:300]!r}"
