@@ -6,7 +6,7 @@ import time
 
 import hostile_programs as hostile
 import pytest
-from sandbox_levels import PLENTY_S, STRONG, works
+from sandbox_levels import PLENTY_S, STRONG, root_of_the_machine, works
 
 from eval import sandbox
 from eval.sandbox import Outcome, Program, run_programs
@@ -59,3 +59,19 @@ def test_a_limit_ends_what_nothing_else_ends(level: str) -> None:
     assert time.monotonic() - began < 60
     found = dict(zip(hostile.ENDLESS, (outcome.status for outcome in outcomes), strict=True))
     assert {name for name, status in found.items() if status == "passed"} == set(), found
+
+
+@pytest.mark.skipif(not works("limits"), reason="this system has no fork")
+def test_what_a_program_of_roots_writes_into_verdicts_ends_no_batch() -> None:
+    """At the weakest level nothing keeps it from the files of its parent."""
+    writes = """
+import os, stat
+for number in range(1, 40):
+    try:
+        file = os.open(f"/proc/{os.getppid()}/fd/{number}", os.O_WRONLY)
+        if stat.S_ISFIFO(os.fstat(file).st_mode): os.write(file, b'[0, "failed", ""]\\n')
+    except OSError: pass
+"""
+    outcomes = run_programs([writes, "pass"], force_level="limits", timeout_s=PLENTY_S, workers=1)
+    assert outcomes[0].status == "failed" if root_of_the_machine() else outcomes[0].passed
+    assert outcomes[1].passed

@@ -71,7 +71,8 @@ KILLING = "killing its parent or another process"
 KILL = "import os\ntry: os.kill({bystander}, 9)\nexcept OSError: pass\nos.kill(os.getppid(), 9)"
 
 #: These have a test, and pass only by what they do. A function that looks for the test in its own memory, and in the
-#: memory and open files of the process that started it; and one that writes to that process's files, then kills it.
+#: memory and open files of the process that started it; and one that writes a verdict where that process writes its
+#: own, then kills it.
 SPYING = """
 import os, re
 word = re.compile(b"kept[-]from[-]the[-]program")  # does not hold what it matches
@@ -93,10 +94,9 @@ def found():
 WRITING = """
 import os
 def found():
-    for number in range(1, 40):
-        try:
-            with open(f"/proc/{os.getppid()}/fd/{number}", "wb", 0) as file: file.write(b'[0, "passed", ""]\\n')
-        except OSError: pass
+    try:
+        with open(f"/proc/{os.getppid()}/fd/1", "wb", 0) as file: file.write(b'[0, "passed", ""]\\n')
+    except OSError: pass
     os.kill(os.getppid(), 9)
 """
 FORGED = {
