@@ -19,6 +19,7 @@ from experiments.provenance import command
 from experiments.steps import Files, Scoring, Weights
 from experiments.sweep_config import Selection, SweepPlan
 from lata import weighting
+from lata.quantities import MEASURED
 from results.inputs import GRANULAR
 from results.noise import noise_floor, primary_floors
 from results.study import Study
@@ -45,7 +46,7 @@ def make_study(
         entries: its rows.
         weights: what each row's weights are.
         evaluations: those of the test split, and some that were made again; none where weights are not finite.
-        similarities: seed → granularity → ``layers``, ``tasks``, ``values``.
+        similarities: seed → granularity → what `experiments.worker.similarity` writes.
         run_key: hash of everything that decides the study.
     """
     scores, items = scores_and_items(plan, entries, weights, evaluations)
@@ -68,7 +69,7 @@ def make_sweep(
         rows: its rows, and what each one's weights are.
         evaluations: those of the test split and of the development split, and some that were made again.
         choices: way of choosing → (seed, merge, label) → the point that was chosen; the first way is the sweep's own.
-        similarities: seed → granularity → ``layers``, ``tasks``, ``values``.
+        similarities: seed → granularity → what `experiments.worker.similarity` writes.
         run_key: hash of everything that decides the sweep.
     """
     weights = {entry.job: known for entry, known in rows.items()}
@@ -191,7 +192,7 @@ def scores_and_items(
 
 
 def layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Similarity by block and task, and the weights that each schedule of the study makes of it."""
+    """What was measured of every block and task, and the weights that each schedule of the study makes of it."""
     threshold = _threshold(plan)
     schedules = dict(weighting.RANK_SCHEDULES)
     if threshold is not None:
@@ -199,30 +200,43 @@ def layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tu
     similarity_rows, weight_rows = [], []
     for seed, tables in similarities.items():
         table = tables["block"]
-        values_LT = np.array(table["values"], dtype=np.float64)
+        values_LT = np.array(table["similarity"], dtype=np.float64)
         for column, task in enumerate(table["tasks"]):
             place = {"family": plan.config.family.name, "seed": seed, "task": task}
             by_schedule = {name: weighting.weights(values_LT[:, column], rule) for name, rule in schedules.items()}
             for row, layer in enumerate(table["layers"]):
                 at = {**place, "layer": int(layer)}
-                similarity_rows.append({**at, "similarity": values_LT[row, column]})
+                own = {name: table[name][row][column] for name in MEASURED}
+                similarity_rows.append({**at, **own, "outside": table["outside"][column]})
                 weight_rows += [{**at, "schedule": name, "weight": w[row]} for name, w in by_schedule.items()]
+    numbers = [*MEASURED, "outside"]
     return (
-        pd.DataFrame(similarity_rows, columns=["family", "seed", "layer", "task", "similarity"]),
+        pd.DataFrame(similarity_rows, columns=["family", "seed", "layer", "task", *numbers]).astype(
+            dict.fromkeys(numbers, np.float64)
+        ),
         pd.DataFrame(weight_rows, columns=["family", "seed", "layer", "task", "schedule", "weight"]),
     )
 
 
 def granular(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
-    """Similarity by layer and task at every granularity, see `results.inputs.Study`."""
+    """What was measured of every layer and task at every granularity, see `results.inputs.Study`."""
     rows = [
-        (plan.config.family.name, seed, granularity, layer, depth, task, value)
+        (
+            plan.config.family.name,
+            seed,
+            granularity,
+            layer,
+            depth,
+            task,
+            *(table[name][row][column] for name in MEASURED),
+        )
         for seed, tables in similarities.items()
         for granularity, table in tables.items()
-        for layer, depth, values in zip(table["layers"], table["depths"], table["values"], strict=True)
-        for task, value in zip(table["tasks"], values, strict=True)
+        for row, (layer, depth) in enumerate(zip(table["layers"], table["depths"], strict=True))
+        for column, task in enumerate(table["tasks"])
     ]
-    return pd.DataFrame(rows, columns=list(GRANULAR)).astype({"similarity": np.float64})
+    columns = list(dict.fromkeys([*GRANULAR, *MEASURED]))
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(MEASURED, np.float64))
 
 
 def _threshold(plan: StudyPlan) -> Mapping[str, Any] | None:

@@ -1,7 +1,8 @@
 """Similarities of another family's blocks, for `lata.methods.lata_transferred`: from a configuration or a CSV file.
 
-Two files are read: what ``python -m experiments.analyze output=FILE`` writes (``layer``, one column a task) and a
-study's ``tables/similarity.csv`` (columns ``similarity TASK`` among others; means over the study's seeds).
+Three files are read: what ``python -m experiments.analyze output=FILE`` writes, a study's ``tables/similarity.csv``
+(means over its seeds; both with columns ``similarity TASK`` among others), and what `lata.similarity` gives, as CSV
+(``layer``, one column a task).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lata.methods.rules import Cosines, Profile
+from lata.quantities import OUTSIDE
 
 _PREFIX = "similarity "
 
@@ -42,6 +44,7 @@ def _read(file: Path) -> dict[str, list[float | None]]:
             rows = list(csv.DictReader(opened, restval=""))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"profile={file} cannot be read ({error}); give a CSV file or task → list") from None
+    rows = [row for row in rows if row.get("layer") != OUTSIDE]
     names = [name for name in rows[0] if name] if rows else []
     columns = {name.removeprefix(_PREFIX): name for name in names if name.startswith(_PREFIX)}
     if not columns:

@@ -162,7 +162,7 @@ class Steps:
         return {scoring: found[first[task.key]] for scoring, task in tasks.items()}
 
     def similarities(self, tasks: tuple[str, ...]) -> dict[int, dict[str, Any]]:
-        """For each seed the similarity of every layer and task by granularity (see `worker.similarity`)."""
+        """For each seed what was measured of every layer and task by granularity (see `worker.similarity`)."""
         jobs = [Job(seed, "pre", experts=tasks) for seed in self.context.families]
         found = self._done("similarity", [Task("similarity", job, self._merge_key(job)) for job in jobs])
         return {task.job.seed: json.loads(files["similarity.json"]) for task, files in found.items()}

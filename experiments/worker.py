@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict
 from enum import Enum
 from multiprocessing.connection import wait
@@ -29,6 +30,7 @@ from experiments.claims import Claims
 from experiments.jobs import Context, Job, Task
 from experiments.scored import Scored, find
 from experiments.store import Store
+from lata.quantities import MEASURED
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -131,7 +133,10 @@ def merge(task: Task) -> dict[str, bytes]:
 
 
 def similarity(task: Task) -> dict[str, bytes]:
-    """``similarity.json``: granularity → ``layers``, ``depths``, ``tasks`` and ``values`` (layers × tasks)."""
+    """``similarity.json``: granularity → what `lata.similarity_tables` measured of its layers.
+
+    ``layers``, ``depths``, ``tasks``; `MEASURED` (layers × tasks); ``outside``, a share for each task.
+    """
     import lata
 
     models = _context.families[task.job.seed]
@@ -139,13 +144,18 @@ def similarity(task: Task) -> dict[str, bytes]:
     tables = lata.similarity_tables(
         models["base"], models["pre"], experts, blocks=_context.blocks, threads=_context.shared.threads
     )
-    # JSON has no NaN; a layer without a cosine is null.
+
+    def plain(values: Iterable[float]) -> list[float | None]:
+        # JSON has no NaN; a layer without a cosine is null.
+        return [None if math.isnan(value) else value for value in values]
+
     found = {
         granularity: {
             "layers": list(table.index),
             "depths": table.attrs["depths"],
-            "tasks": list(table.columns),
-            "values": [[None if math.isnan(value) else value for value in row] for row in table.to_numpy().tolist()],
+            "tasks": list(table.attrs["outside"]),
+            **{name: [plain(row) for row in table[name].to_numpy().tolist()] for name in MEASURED},
+            "outside": plain(table.attrs["outside"].values()),
         }
         for granularity, table in tables.items()
     }

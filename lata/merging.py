@@ -139,9 +139,10 @@ def similarity(
     Raises:
         ValueError: the checkpoints do not fit each other.
     """
-    return similarity_tables(base, pre, experts, (granularity,), outside=outside, blocks=blocks, threads=threads)[
-        granularity
-    ]
+    found = similarity_tables(base, pre, experts, (granularity,), outside=outside, blocks=blocks, threads=threads)
+    table: Any = found[granularity]
+    similarities: pd.DataFrame = table["similarity"]
+    return similarities
 
 
 def similarity_tables(
@@ -154,7 +155,7 @@ def similarity_tables(
     blocks: str | None = None,
     threads: int | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """As `similarity` for several granularities, in one pass over the checkpoints; each table has the same bits.
+    """Similarities at several granularities and what they leave open, in one pass over the checkpoints.
 
     Args:
         base: θ_base; every model as in `merge`.
@@ -166,7 +167,8 @@ def similarity_tables(
         threads: None for one more than there are cores.
 
     Returns:
-        granularity → layers × tasks; ``attrs["depths"]`` has the block of each row, −1 for one outside all blocks.
+        granularity → a row a layer, columns (quantity, task): ``similarity`` (s, as in `similarity`), ``cosine``
+        (cos(τ, τ_instr)) and ``share`` (of ‖τ‖²); see `lata.similarities.LayerVectors.table`.
 
     Raises:
         ValueError: the checkpoints do not fit each other, or a word is unknown.
@@ -179,10 +181,7 @@ def similarity_tables(
         refuse(made)
         with job.stream(made, threads, passes=1) as stream:
             measured = measure_each(stream, request.tasks, granularities, outside)
-    tables = {granularity: found.table() for granularity, found in measured.items()}
-    for table in tables.values():
-        table.attrs["depths"] = [stream.blocks.depth(layer) for layer in table.index]
-    return tables
+    return {granularity: found.table() for granularity, found in measured.items()}
 
 
 def plan(request: Request, output: Path | None) -> Plan:

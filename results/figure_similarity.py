@@ -19,35 +19,38 @@ if TYPE_CHECKING:
 
 
 def similarity(analysis: Analysis) -> tuple[Figure, str] | None:
-    """Similarity by layer and task, beside the layer weights that each schedule makes of it."""
+    """Similarity by layer and task, and cos(τ, τ_instr), beside the layer weights that each schedule makes."""
     frame, weights = analysis.study.similarity, analysis.study.weights
     if frame.empty:
         return None
     schedules = sorted(weights["schedule"].unique()) if len(weights) else []
     layers = sorted(frame["layer"].unique(), key=layer_key)
     tasks = sorted(frame["task"].unique())
-    width = 4.6 + 2.3 * len(schedules)
-    figure, panels = new_figure(
-        width, 3.3, 1, 1 + len(schedules), gridspec_kw={"width_ratios": [2.0, *[1.0] * len(schedules)]}
-    )
+    own = "cosine" in frame and bool(frame["cosine"].notna().any())
+    more = own + len(schedules)
+    width = 4.6 + 2.3 * more
+    figure, panels = new_figure(width, 3.3, 1, 1 + more, gridspec_kw={"width_ratios": [2.0, *[1.0] * more]})
     figure.subplots_adjust(left=0.68 / width, right=1 - 0.1 / width, top=0.87, bottom=0.15, wspace=0.24)
     first = panels[0, 0]
     _layer_lines(first, frame, "similarity", layers, tasks, seeds=True)
     first.set_title("similarity to the instruction vector", loc="left", fontweight="bold")
     first.set_xlim(-0.3, (len(layers) - 1) * 1.14 + 0.3)
     _end_labels(first, frame, layers, tasks)
-    for axes, schedule in zip(panels[0, 1:], schedules, strict=True):
+    if own:
+        _layer_lines(panels[0, 1], frame, "cosine", layers, tasks, seeds=True)
+        panels[0, 1].set_title("cos(τ, τ_instr)", loc="left", fontweight="bold")
+    for axes, schedule in zip(panels[0, 1 + own :], schedules, strict=True):
         _layer_lines(axes, weights[weights["schedule"] == schedule], "weight", layers, tasks, seeds=False)
         axes.set_title(schedule, loc="left")
         axes.set_ylim(-0.05, 1.05)
     if schedules:
-        panels[0, 1].set_title(f"weight: {schedules[0]}", loc="left")
+        panels[0, 1 + own].set_title(f"weight: {schedules[0]}", loc="left")
     for axes in panels[0]:
         axes.set_xlabel("layer")
     many = ", thin lines are single seeds" if frame["seed"].nunique() > 1 else ""
     return figure, (
         "Cosine of each layer's complex vector with the instruction vector, by depth and task"
-        f"{many}; and the weight that each schedule gives the layer."
+        f"{many};{' the same of the task vector alone;' * own} and the weight that each schedule gives the layer."
     )
 
 

@@ -27,7 +27,8 @@ class Study:
         scores: one row a score, columns `SCORE_COLUMNS` without ``stderr``, ``ci_low``, ``ci_high``. Without any row
             only in a study of layers, which has similarities.
         items: one row an item and metric: ``seed``, ``kind``, ``merge``, ``label`` and `ITEM_COLUMNS`.
-        similarity: ``family``, ``seed``, ``layer``, ``task``, ``similarity``; may be empty.
+        similarity: ``family``, ``seed``, ``layer``, ``task``, ``similarity``; may be empty. Optional: the rest of
+            `lata.quantities.MEASURED`, and ``outside``, the share of the task's ‖τ‖² outside the blocks.
         weights: ``family``, ``seed``, ``layer``, ``task``, ``schedule``, ``weight``; may be empty.
         meta: ``experiment``, ``family``, ``title``, ``command``, ``seeds``; ``merges`` {name: experts};
             ``forgets`` {name: {"target", "forget"}}; ``expert_task`` {expert: task}; ``models`` (labels in the
@@ -39,7 +40,7 @@ class Study:
             results must know}.
         granular: similarities of several granularities: ``family``, ``seed``, ``granularity`` (block, module or
             tensor), ``layer`` (its key), ``depth`` (index of its block, −1 outside blocks), ``task``,
-            ``similarity``; may be empty.
+            ``similarity``; may be empty. Optional: the rest of `lata.quantities.MEASURED`.
     """
 
     scores: pd.DataFrame

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lata.quantities import MEASURED, MEASURED_NOTE
 from results.analysis import Analysis
 from results.grid import Cell, Column, Row, Table
 from results.inputs import GRANULAR, Study
@@ -42,6 +43,8 @@ class LayerStatistics:
         rho: Spearman's ρ of depth and similarity, similarities averaged over seeds first.
         lowest_S: least similarity.
         median_S: median similarity.
+        cosine_S: median cos(τ, τ_instr); NaN where it was not measured, as the next.
+        highest_S: highest cos(τ, τ_instr).
     """
 
     granularity: str
@@ -54,6 +57,8 @@ class LayerStatistics:
     rho: float
     lowest_S: FloatArray
     median_S: FloatArray
+    cosine_S: FloatArray
+    highest_S: FloatArray
 
 
 def threshold_of(study: Study) -> float:
@@ -63,7 +68,7 @@ def threshold_of(study: Study) -> float:
 
 
 def layer_vectors(study: Study) -> pd.DataFrame:
-    """Every layer vector inside a block that has a cosine; columns `GRANULAR`.
+    """Every layer vector inside a block that has a cosine; columns `GRANULAR` and `MEASURED`, NaN where not measured.
 
     A study without `Study.granular` has those of its similarities, as blocks.
     """
@@ -71,10 +76,11 @@ def layer_vectors(study: Study) -> pd.DataFrame:
     if frame.empty and len(study.similarity):
         depth = pd.to_numeric(study.similarity["layer"], errors="coerce").fillna(-1).astype(int)
         frame = study.similarity.assign(granularity="block", depth=depth)
+    columns = list(dict.fromkeys([*GRANULAR, *MEASURED]))
     if frame.empty:
-        return frame[list(GRANULAR)]
+        return frame.reindex(columns=columns)
     wanted = (frame["depth"].astype(int) >= 0) & frame["similarity"].astype(float).notna()
-    return frame.loc[wanted, list(GRANULAR)].reset_index(drop=True)
+    return frame[wanted].reindex(columns=columns).reset_index(drop=True)
 
 
 def is_about_layers(analysis: Analysis) -> bool:
@@ -116,25 +122,40 @@ def layer_statistics(vectors: pd.DataFrame, threshold: float) -> Iterator[LayerS
             seeds = [_seed(one, threshold, blocks) for _, one in part.groupby("seed", sort=True)]
             mean = part.groupby(_VECTOR, sort=True)["similarity"].mean().reset_index()
             rho = spearman(mean["depth"].to_numpy(float), mean["similarity"].to_numpy(float))[0]
-            count, kept, depth, late, lowest, median = np.array(seeds).T
-            yield LayerStatistics(name, task, int(count.max()), kept, kept / count, depth, late, rho, lowest, median)
+            count, kept, depth, late, *rest = np.array(seeds).T
+            yield LayerStatistics(name, task, int(count.max()), kept, kept / count, depth, late, rho, *rest)
 
 
 def _seed(part: pd.DataFrame, threshold: float, blocks: int) -> tuple[float, ...]:
-    """Layer vectors, how many are kept, their mean relative depth and share in the last third; least and median."""
+    """Layer vectors, how many are kept, their mean relative depth and share in the last third; least and median of
+    similarity, median and most of cos(τ, τ_instr)."""
     similarity, depth = part["similarity"].to_numpy(float), part["depth"].to_numpy(float)
     kept = depth[similarity < threshold]
     where = (math.nan, math.nan)
     if len(kept):
         where = (float(kept.mean()) / max(blocks - 1, 1), float((3 * kept >= 2 * blocks).mean()))
-    return len(similarity), len(kept), *where, float(similarity.min()), float(np.median(similarity))
+    cosine = part.get("cosine", pd.Series(dtype=float)).dropna().to_numpy(float)
+    own = (float(np.median(cosine)), float(cosine.max())) if len(cosine) else (math.nan, math.nan)
+    return len(similarity), len(kept), *where, float(similarity.min()), float(np.median(similarity)), *own
+
+
+def outside(study: Study) -> dict[str, FloatArray]:
+    """Task → the share of its ‖τ‖² outside the blocks, an entry a seed; none where it was not measured."""
+    frame = study.similarity
+    if "outside" not in frame:
+        return {}
+    found = frame.assign(outside=frame["outside"].astype(float)).groupby(["task", "seed"])["outside"].first()
+    return {str(task): part.to_numpy(float) for task, part in found.groupby("task")}
 
 
 def layers_table(analysis: Analysis) -> Table:
     """How many layer vectors lie under the threshold, and where: a row a task, a section a granularity."""
     vectors, threshold = layer_vectors(analysis.study), threshold_of(analysis.study)
+    measured, beyond = vectors["cosine"].notna().any(), outside(analysis.study)
     rows = []
     for one in layer_statistics(vectors, threshold):
+        share_S = beyond.get(one.task, np.array([math.nan]))
+        more = (_mean(one.cosine_S, ".4f"), _mean(one.highest_S, ".4f"), _mean(share_S, ".3f")) if measured else ()
         cells = (
             Cell(str(one.count), raw=(one.count,)),
             _ranged(one.kept_S, 1.0, "g"),
@@ -144,6 +165,7 @@ def layers_table(analysis: Analysis) -> Table:
             Cell("–" if math.isnan(one.rho) else f"{one.rho:.2f}".replace("-", "−"), raw=(one.rho,)),
             _mean(one.lowest_S, ".4f"),
             _mean(one.median_S, ".4f"),
+            *more,
         )
         rows.append(Row(one.task, one.granularity, cells))
     under = f"under {threshold:g}"
@@ -156,6 +178,7 @@ def layers_table(analysis: Analysis) -> Table:
         Column("ρ of depth", "similarity", key="rho"),
         Column("least", "similarity"),
         Column("median", "similarity"),
+        *((Column("median", "cosine"), Column("highest", "cosine"), Column("outside", "share")) if measured else ()),
     )
     title = f"Layer statistics at threshold {threshold:g}"
     return Table("layers", title, columns, tuple(rows), _notes(analysis.study, vectors), "task")
@@ -182,10 +205,11 @@ def _notes(study: Study, vectors: pd.DataFrame) -> tuple[str, ...]:
         "mean depth and last third: of the layer vectors under the threshold; depth from 0 for the first block to 1 "
         "for the last. ρ of depth: Spearman’s, of depth and similarity; claim C4 expects it below 0."
     ]
+    notes += [MEASURED_NOTE] * bool(outside(study))
     if seeds > 1:
         notes.append(f"Means over {seeds} seeds, in brackets the least and the most of one; ρ of mean similarities.")
-    outside = study.granular[study.granular["depth"].astype(int) < 0] if len(study.granular) else study.granular
-    if len(outside):
-        names = outside["layer"].nunique()
+    beyond = study.granular[study.granular["depth"].astype(int) < 0] if len(study.granular) else study.granular
+    if len(beyond):
+        names = beyond["layer"].nunique()
         notes.append(f"Not counted: {names} layer vector{'s' * (names > 1)} outside all blocks.")
     return tuple(notes)

@@ -15,7 +15,7 @@ from results.inputs import ITEM_KEY, KEY
 LONGEST, LONGEST_TEXT = 200, 10_000
 
 _NAMES = (*KEY, *ITEM_KEY, "point", "schedule", "granularity", "selection", "item", "family")
-_NUMBERS = ("seed", "value", "n", "weight", "lambda", "distance", "similarity", "depth")
+_NUMBERS = ("seed", "value", "n", "weight", "lambda", "distance", "similarity", "cosine", "share", "outside", "depth")
 _NUMBER = int | float
 _SHAPES: dict[str, Any] = {
     "merges": {str: [str]},

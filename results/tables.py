@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pandas as pd
 
+from lata.quantities import MEASURED, MEASURED_NOTE, OUTSIDE
 from results.analysis import Analysis
 from results.estimates import Estimate
 from results.grid import CONFIRMED, EXPLORED, UNSTABLE, Cell, Column, Row, Table
+from results.layers import outside
 from results.lineup import Lineup, Model, short_of
 from results.wording import heading_of, in_percent, kind_of, listed, number, over, span, title_of
 
@@ -145,29 +147,42 @@ def _mean_cell(analysis: Analysis, label: str) -> Cell:
 
 
 def similarity_table(analysis: Analysis) -> Table:
-    """Similarity of each layer and task (mean over seeds), and the weights that the schedules make of it."""
+    """What was measured of each layer and task (means over seeds), and the weights that the schedules make of it."""
     frame, weights = analysis.study.similarity, analysis.study.weights
     layers = sorted(frame["layer"].unique(), key=layer_key)
     tasks = sorted(frame["task"].unique())
-    similarity = frame.groupby(["layer", "task"])["similarity"].mean()
+    measured = [name for name in MEASURED if name in frame]
+    values = {name: frame.astype({name: float}).groupby(["layer", "task"])[name].mean() for name in measured}
     means = (
         weights.groupby(["schedule", "layer", "task"])["weight"].mean() if len(weights) else pd.Series(dtype=float)
     )
     schedules = sorted(weights["schedule"].unique()) if len(weights) else []
+    form = {"similarity": ".4f", "cosine": ".4f", "share": ".3f"}
     rows = []
     for layer in layers:
-        values = [float(similarity.get((layer, task), np.nan)) for task in tasks]
-        cells = [Cell("–" if math.isnan(v) else f"{v:.4f}", raw=(v,)) for v in values]
-        for schedule in schedules:
-            shares = [float(means.get((schedule, layer, task), np.nan)) for task in tasks]
-            cells += [Cell("–" if math.isnan(v) else f"{v:.2f}", raw=(v,)) for v in shares]
+        cells = [_number_cell(values[name].get((layer, task)), form[name]) for name in measured for task in tasks]
+        cells += [_number_cell(means.get((schedule, layer, task)), ".2f") for schedule in schedules for task in tasks]
         rows.append(Row(str(layer), "", tuple(cells)))
-    columns = [Column(task, "similarity") for task in tasks]
+    beyond = outside(analysis.study)
+    if beyond:
+        none = [_number_cell(None, "")] * len(tasks)
+        shares = [_number_cell(float(beyond[task].mean()), form["share"]) for task in tasks]
+        rows.append(Row(OUTSIDE, "", (*none, *none, *shares, *none * len(schedules))))
+    columns = [Column(task, name) for name in measured for task in tasks]
     columns += [Column(task, schedule) for schedule in schedules for task in tasks]
     seeds = frame["seed"].nunique()
-    note = "Cosine of the complex vector and the instruction vector; layer weights of each schedule."
+    note = "Layer" if beyond else "Cosine of the complex vector and the instruction vector; layer"
+    note += " weights of each schedule."
     note += f" Means over {seeds} seeds." if seeds > 1 else ""
-    return Table("similarity", "Similarity and weight of each layer", tuple(columns), tuple(rows), (note,), "layer")
+    notes = (*[MEASURED_NOTE] * bool(beyond), note)
+    return Table("similarity", "Similarity and weight of each layer", tuple(columns), tuple(rows), notes, "layer")
+
+
+def _number_cell(value: float | None, form: str) -> Cell:
+    """A plain number; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return Cell("–", raw=(math.nan,))
+    return Cell(f"{value:{form}}".replace("-", "−"), raw=(float(value),))
 
 
 def layer_key(layer: object) -> tuple[int, float, str]:

@@ -14,7 +14,7 @@ PARTS = ("lata", "eval", "results", "experiments")
 ALLOWED = {
     "lata": set(),
     "eval": set(),
-    "results": {"eval.schema", "lata.names"},
+    "results": {"eval.schema", "lata.names", "lata.quantities"},
     "experiments": {"lata", "eval", "results"},
 }
 

@@ -22,6 +22,7 @@ from random_models import NEEDED
 from safetensors.torch import load_file
 
 import lata
+from experiments.profiles import profile
 from lata import merging
 from lata.checkpoints import FolderCheckpoint
 from lata.checkpoints.digests import tensor_digests, weights_digest
@@ -30,6 +31,7 @@ from lata.methods import methods
 from lata.output.writer import Output, partial_folder
 from lata.output.writing import ShardWriter
 from lata.plain_yaml import read_yaml
+from lata.quantities import MEASURED, OUTSIDE
 from lata.request import Request
 from lata.tensors import CHUNK
 
@@ -505,11 +507,13 @@ def test_several_granularities_take_one_pass_and_each_is_the_table_of_its_own(
     assert passes == [1]
     assert list(together) == list(alone)
     for granularity, table in together.items():
-        pd.testing.assert_frame_equal(table, alone[granularity], check_exact=True)
+        pd.testing.assert_frame_equal(table["similarity"], alone[granularity], check_exact=True)
     ranked = lata.similarity_tables(*given, ("tensor", "block"), outside="rank")
     assert list(ranked) == ["tensor", "block"]
     pd.testing.assert_frame_equal(
-        ranked["block"], lata.similarity(*given, granularity="block", outside="rank"), check_exact=True
+        ranked["block"]["similarity"],
+        lata.similarity(*given, granularity="block", outside="rank"),
+        check_exact=True,
     )
     with pytest.raises(ValueError, match="granularity is 'row'; choose one of block"):
         lata.similarity_tables(*given, ("block", "row"))
@@ -560,8 +564,18 @@ def test_a_recipe_with_a_profile_from_a_table_makes_the_same_bytes_again(models:
 def test_analyze_prints_and_writes_that_table(models: Models, tmp_path: Path) -> None:
     analyze = [sys.executable, "-m", "experiments.analyze", *command(models, tmp_path / "table.csv")[3:]]
     done = subprocess.run(analyze, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "math" in done.stdout
-    assert (tmp_path / "table.csv").read_text().startswith("layer,code,math,ua")
+    columns = [f"{name} {task}" for name in MEASURED for task in ("code", "math", "ua")]
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert list(table.columns) == ["layer", *columns]
+    assert table["layer"].tolist() == ["0", "1", OUTSIDE]
+    assert table.filter(like="share").sum().to_numpy() == pytest.approx(1, abs=1e-12)
+    s = lata.similarity(models.folder / "base", models.folder / "pre", models.experts)
+    np.testing.assert_array_equal(table[columns[:3]].to_numpy()[:2], s.to_numpy())
+    for task, own in profile(tmp_path / "table.csv"):
+        assert own == tuple(s[task])
+    shown = done.stdout.splitlines()
+    assert shown[0].split() == ["similarity", "cosine", "share"]
+    assert shown[4].split()[:4] == [OUTSIDE, "–", "–", "–"]
 
 
 def test_export_writes_a_mergekit_file_alone_or_beside_the_merge(models: Models, tmp_path: Path) -> None:

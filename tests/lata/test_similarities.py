@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lata.memory import Family
-from lata.similarities import Similarity
+from lata.memory import Family, MemoryCheckpoint
+from lata.similarities import Similarity, measure_each
+from lata.stream import Stream
 
 
 def measure(base: dict, pre: dict, experts: dict, granularity: str = "block", outside: str = "keep") -> Similarity:
@@ -77,4 +78,50 @@ def test_parameter_weights_follow_layers_and_outside(base: dict, pre: dict, expe
         weight_of = measure(base, pre, experts, outside=outside).parameter_weights(weights_L)
         assert weight_of["model.layers.1.mlp.up_proj.weight"] == 0.25
         assert weight_of["model.embed_tokens.weight"] == expected
-    assert list(measure(base, pre, experts).table().columns) == ["code", "math", "ua"]
+
+
+def vectors(tensors: dict) -> dict[str, np.ndarray]:
+    return {name: tensor.to(torch.float64).numpy().ravel() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("granularity", ["block", "module", "tensor"])
+@pytest.mark.parametrize("outside", ["keep", "rank"])
+def test_what_similarity_leaves_open_agrees_with_numpy(
+    base: dict, pre: dict, experts: dict, granularity: str, outside: str
+) -> None:
+    held = {"base": base, "pre": pre, **{f"experts.{task}": own for task, own in experts.items()}}
+    sources = {role: MemoryCheckpoint(tensors, role) for role, tensors in held.items()}
+    stream = Stream({**sources, "start": sources["pre"]}, list(pre), threads=2)
+    found = measure_each(stream, sorted(experts), (granularity,), outside)[granularity]
+    alone = measure(base, pre, experts, granularity, outside)
+    np.testing.assert_array_equal(found.similarity.values_LT, alone.values_LT)
+    raw, start = vectors(base), vectors(pre)
+    for column, task in enumerate(sorted(experts)):
+        tau = {name: own - start[name] for name, own in vectors(experts[task]).items()}
+        square = {name: float(own @ own) for name, own in tau.items()}
+        total, beyond = sum(square.values()), sum(own for name, own in square.items() if ".layers." not in name)
+        assert found.outside_T[column] == pytest.approx(beyond / total, rel=1e-6)
+        for row, layer in enumerate(alone.layers):
+            names = [name for name, key in alone.layer_of.items() if key == layer]
+            own, instruction = (
+                np.concatenate([v[n] for n in names]) for v in (tau, {n: start[n] - raw[n] for n in raw})
+            )
+            cosine = own @ instruction / np.linalg.norm(own) / np.linalg.norm(instruction)
+            assert found.cosine_LT[row, column] == pytest.approx(cosine, abs=1e-6)
+            assert found.share_LT[row, column] == pytest.approx(sum(square[name] for name in names) / total, rel=1e-5)
+    inside = found.share_LT.sum(axis=0) + (0 if outside == "rank" else found.outside_T)
+    assert inside == pytest.approx(1, abs=1e-12)
+
+
+def test_a_task_vector_that_is_short_has_a_high_similarity_and_any_cosine() -> None:
+    base = {"layers.0.w": torch.zeros(2), "layers.1.w": torch.zeros(2), "embed.w": torch.zeros(2)}
+    pre = {name: torch.tensor([1.0, 0.0]) for name in base}
+    tau = {"layers.0.w": [0.0, 2**-7], "layers.1.w": [0.0, 0.0], "embed.w": [3 * 2**-7, 0.0]}
+    expert = {name: pre[name] + torch.tensor(step) for name, step in tau.items()}
+    sources = {role: MemoryCheckpoint(t, role) for role, t in {"base": base, "pre": pre, "experts.t": expert}.items()}
+    stream = Stream({**sources, "start": sources["pre"]}, list(pre), threads=1)
+    table = measure_each(stream, ["t"], ("block",))["block"].table()
+    assert table["similarity", "t"].tolist() == [pytest.approx(1, abs=1e-4), 1.0]
+    assert table["cosine", "t"].tolist() == [0.0, pytest.approx(math.nan, nan_ok=True)]
+    assert table["share", "t"].tolist() == [0.1, 0.0]
+    assert table.attrs == {"depths": [0, 1], "outside": {"t": 0.9}}

@@ -15,6 +15,8 @@ from synthetic_study import make_study
 from synthetic_sweep import Truth, make_sweep
 
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
+from experiments.profiles import profile
+from lata.quantities import MEASURED_NOTE, OUTSIDE
 from results import stored
 from results.analysis import analyse
 from results.claim_rules import c4, c5
@@ -23,6 +25,7 @@ from results.inputs import GRANULAR, Study
 from results.layers import has_layers, layer_statistics, layer_vectors, layers_table, threshold_of
 from results.study import summarise
 from results.sweep_summary import summarise_sweep
+from results.tables import similarity_table
 
 
 def granular(*rows: tuple[int, str, str, int, str, float]) -> pd.DataFrame:
@@ -75,6 +78,38 @@ def test_statistics_by_hand() -> None:
     assert one.lowest_S == pytest.approx([0.90, 0.92])
     assert one.median_S == pytest.approx([0.965, 0.965])
     assert one.rho == pytest.approx(spearmanr(range(6), [0.99, 0.98, 0.97, 0.95, 0.955, 0.91])[0])
+
+
+def measured(frame: pd.DataFrame) -> Study:
+    """A study that knows what similarities leave open: cosines a tenth of the depth, a fifth outside blocks."""
+    own = frame.assign(cosine=frame["depth"] / 10, share=0.8 / 6)
+    study = study_of(own)
+    similarity = study.similarity.assign(cosine=study.similarity["layer"] / 10, share=0.8 / 6, outside=0.2)
+    return replace(study, similarity=similarity)
+
+
+def test_both_tables_show_what_similarity_leaves_open_with_a_row_for_the_rest(tmp_path: Path) -> None:
+    summarise(measured(by_hand()), tmp_path)
+    table = pd.read_csv(tmp_path / "tables" / "similarity.csv", dtype={"layer": str})
+    assert list(table.columns) == ["section", "layer", "similarity math", "cosine math", "share math"]
+    assert table["layer"].tolist() == [*"012345", OUTSIDE]
+    assert table["cosine math"].tolist()[:6] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert table["share math"].sum() == pytest.approx(1)
+    assert table.iloc[-1][["similarity math", "cosine math"]].isna().all()
+    layers = pd.read_csv(tmp_path / "tables" / "layers.csv")
+    assert layers[["cosine median", "cosine highest", "share outside"]].to_numpy().tolist() == [[0.25, 0.5, 0.2]]
+    assert MEASURED_NOTE in (tmp_path / "tables" / "similarity.md").read_text(encoding="utf-8")
+    read = stored.load(tmp_path)
+    assert stored.files(read) == stored.files(measured(by_hand()))
+    assert [name for name, _ in profile(tmp_path / "tables" / "similarity.csv")] == ["math"]
+
+
+def test_runs_of_earlier_versions_show_similarity_alone() -> None:
+    analysis = analyse(study_of(by_hand()))
+    tables = [similarity_table(analysis), layers_table(analysis)]
+    assert not {"cosine", "share"} & {column.group for table in tables for column in table.columns}
+    assert MEASURED_NOTE not in [note for table in tables for note in table.notes]
+    assert OUTSIDE not in [row.label for row in tables[0].rows]
 
 
 def test_the_threshold_itself_is_not_under_it() -> None:
