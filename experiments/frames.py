@@ -15,6 +15,7 @@ from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
 from experiments.config import StudyPlan
 from experiments.family_config import FamilyKind
 from experiments.jobs import AGAIN, DEVELOPMENT, STABILITY, TEST, Entry, Job
+from experiments.method_choices import controls_of
 from experiments.provenance import command
 from experiments.steps import Files, Scoring, Weights
 from experiments.sweep_config import Selection, SweepPlan
@@ -116,7 +117,7 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
         "expert_task": dict(config.family.expert_task),
         "models": list(dict.fromkeys(entry.label for entry in entries if entry.kind == "model")),
         "methods": {choice.label: dict(choice.parameters) for choice in choices},
-        "controls": list(dict.fromkeys(choice.label for choice in choices if choice.method.control)),
+        "controls": controls_of(choices, (plan.baseline, *plan.schedule.values())),
         "method_notes": {choice.method.name: choice.method.note for choice in choices if choice.method.note},
         "baseline": plan.baseline,
         "schedule": plan.schedule,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,22 @@ def resolve_methods(entries: Iterable[Any]) -> list[MethodChoice]:
     choices = [MethodChoice(method, parameters, names) for method, parameters in resolved]
     refuse_twice("methods", [choice.label for choice in choices])
     return choices
+
+
+def controls_of(choices: Sequence[MethodChoice], named: Iterable[str]) -> list[str]:
+    """The labels of the rows that are controls.
+
+    Those are the rows of control methods, and those of another ``outside`` beside a row that is otherwise equal: they
+    show what the parameters outside the blocks do. Rows that marks or claims name (`named`) are none of the latter.
+    """
+    kept = [(choice.method, dict(choice.parameters)) for choice in choices if choice.parameters["outside"] == "keep"]
+    names = set(named)
+
+    def beside(choice: MethodChoice) -> bool:
+        plain = (choice.method, {**choice.parameters, "outside": "keep"})
+        return choice.parameters["outside"] != "keep" and choice.label not in names and plain in kept
+
+    return list(dict.fromkeys(choice.label for choice in choices if choice.method.control or beside(choice)))
 
 
 def label_of(name: str, choices: Iterable[MethodChoice]) -> str:

@@ -6,8 +6,10 @@ size on disk. A statistic that was taken before (in an earlier, interrupted run)
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -64,12 +66,24 @@ class TaskVectors:
         self._stream = stream
         self._journal = journal
         self.measured = {} if measured is None else measured
-        self._taken = 0
+        self._names = stream.names
+        self._numbers = itertools.count(1)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters that are merged."""
-        return self._stream.names
+        return self._names
+
+    def inside(self) -> TaskVectors:
+        """The same of the parameters inside the decoder's blocks alone, for a method that knows no others.
+
+        Raises:
+            ValueError: it is open which the blocks are.
+        """
+        layer_of = layer_map(self.names, blocks=self.blocks)
+        part = copy(self)
+        part._names = tuple(name for name in self.names if layer_of[name] is not None)
+        return part
 
     @property
     def blocks(self) -> Blocks:
@@ -98,7 +112,7 @@ class TaskVectors:
         Magnitudes of fp32 numbers order like their bits, so a histogram of the upper and then one of the lower half
         of the bits give the exact value in bounded memory. The limit is 0 where everything is kept.
         """
-        total = sum(self._stream.count(name) for name in self.names)
+        total = sum(map(self._stream.count, self.names))
         rank = total - int(total * density)
         if rank == 0:
             return dict.fromkeys(self.tasks, 0.0)
@@ -130,7 +144,7 @@ class TaskVectors:
         def state() -> dict[str, Counts]:
             return {task: np.zeros(bins, dtype=np.int64) for task in self.tasks}
 
-        _, states = self._stream.run(self._stream.spans(), visit, state)
+        _, states = self._stream.run(self._stream.spans(self.names), visit, state)
         return {task: np.sum([state[task] for state in states], axis=0) for task in self.tasks}
 
     def largest(self, view: View, keep: Callable[[int], int]) -> dict[str, dict[str, tuple[float, int]]]:
@@ -165,7 +179,7 @@ class TaskVectors:
             return int(np.count_nonzero(values > 0)) - int(np.count_nonzero(values < 0))
 
         def count() -> int:
-            return sum(votes for _, votes in self._stream.each(visit))
+            return sum(votes for _, votes in self._stream.each(visit, self.names))
 
         votes = self._once(count)
         return (votes > 0) - (votes < 0)
@@ -179,7 +193,9 @@ class TaskVectors:
             return [] if values is None else block.sums(dots, values, values)
 
         def take() -> float:
-            return math.sqrt(math.fsum(square for _, squares in self._stream.each(visit) for square in squares))
+            return math.sqrt(
+                math.fsum(square for _, squares in self._stream.each(visit, self.names) for square in squares)
+            )
 
         return self._once(take)
 
@@ -200,7 +216,7 @@ class TaskVectors:
 
         def take() -> dict[str, dict[str, float]]:
             parts: dict[tuple[str, str], list[float]] = {}
-            for piece, sums in self._stream.each(visit):
+            for piece, sums in self._stream.each(visit, self.names):
                 for task, values in sums.items():
                     parts.setdefault((task, piece.name), []).extend(values)
             return {task: {n: math.fsum(parts.get((task, n), ())) for n in self.names} for task in self.tasks}
@@ -225,7 +241,7 @@ class TaskVectors:
 
         def take() -> dict[str, dict[str, dict[str, float]]]:
             parts: dict[tuple[str, str, str], list[float]] = {}
-            for piece, sums in self._stream.each(visit):
+            for piece, sums in self._stream.each(visit, self.names):
                 for (key, task), values in sums.items():
                     parts.setdefault((key, task, piece.name), []).extend(values)
             return {
@@ -237,10 +253,10 @@ class TaskVectors:
 
     def _once(self, take: Callable[[], Value]) -> Value:
         """A statistic from the journal, or taken now; methods ask for theirs in a fixed order, which names them."""
-        self._taken += 1
+        number = next(self._numbers)
         if self._journal is None:
             return take()
-        name = f"statistic-{self._taken}"
+        name = f"statistic-{number}"
         value = self._journal.recall(name)
         if value is None:
             value = take()

@@ -54,7 +54,8 @@ class Pair:
     def confirmatory(self, task: str, lineup: Lineup) -> bool:
         """Whether this pair on this task belongs to the confirmatory family."""
         named = {lineup.named("learn", name) for name in CONFIRMATORY_BASELINES}
-        wanted = self.kind == "learn" and is_lata(self.a.label) and self.b.label in named
+        lata = is_lata(self.a.label) and not lineup.is_control(self.a.label)
+        wanted = self.kind == "learn" and lata and self.b.label in named
         return wanted and (task == "wikitext" or task in lineup.members(self.merge))
 
 

@@ -19,9 +19,12 @@ from results.analysis import Analysis
 from results.grid import Cell, Column, Row, Table
 from results.inputs import GRANULAR, Study
 from results.statistics import FloatArray, spearman
+from results.wording import listed
 
 #: The paper's threshold.
 THRESHOLD = 0.95
+#: A task vector with a larger share of its ‖τ‖² outside the blocks needs rows that show what that does.
+MUCH = 0.01
 GRANULARITIES = ("block", "module", "tensor")
 #: Numbers of a cell that has a range over seeds.
 RANGE = ("mean", "least", "most")
@@ -146,6 +149,26 @@ def outside(study: Study) -> dict[str, FloatArray]:
         return {}
     found = frame.assign(outside=frame["outside"].astype(float)).groupby(["task", "seed"])["outside"].first()
     return {str(task): part.to_numpy(float) for task, part in found.groupby("task")}
+
+
+def outside_note(analysis: Analysis, kind: str) -> list[str]:
+    """A line where much of τ lies outside the blocks and no row of a merge shows what that does."""
+    lineup, beyond = analysis.lineup, outside(analysis.study)
+    forgets = lineup.meta.get("forgets", {})
+    experts = {
+        expert
+        for merge in lineup.merges(kind)
+        for expert in (lineup.experts(merge) if kind == "learn" else [str(forgets.get(merge, {}).get("forget"))])
+    }
+    much = {task: float(beyond[task].mean()) for task in sorted(experts & beyond.keys())}
+    shares = [f"{100 * share:.0f} % ({task})" for task, share in much.items() if share > MUCH]
+    rows = lineup.without_other_outside(kind)
+    if not shares or not rows:
+        return []
+    return [
+        f"Outside the blocks lies {listed(shares)} of ‖τ‖², where outside=keep has weight 1 and outside=drop 0; no "
+        f"control row has the other one for {listed(rows)}."
+    ]
 
 
 def layers_table(analysis: Analysis) -> Table:

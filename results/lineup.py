@@ -50,8 +50,8 @@ def is_lata(label: str) -> bool:
 
 
 def controls_of(meta: Mapping[str, Any]) -> tuple[str, ...]:
-    """The methods of a study that are controls; those of this suite where it does not say which (older ones)."""
-    return tuple(dict.fromkeys(base_name(label) for label in meta.get("controls", CONTROLS)))
+    """The rows of a study that are controls; the methods of this suite where it does not say which (older ones)."""
+    return tuple(meta.get("controls", CONTROLS))
 
 
 class Lineup:
@@ -125,6 +125,21 @@ class Lineup:
                 labels.append(label)
         return name if name in labels else labels[0] if len(labels) == 1 else None
 
+    def without_other_outside(self, kind: str) -> list[str]:
+        """Rows of ta and of LATA schedules beside which no row differs in ``outside`` alone."""
+        known = self.meta.get("methods", {})
+
+        def parts(label: str) -> tuple[str, str, dict[str, Any]]:
+            own = dict(known.get(label, {}))
+            return base_name(label), str(own.pop("outside", "keep")), own
+
+        rows = {label: parts(label) for label in self.labels(kind) if base_name(label) == "ta" or is_lata(label)}
+        return [
+            label
+            for label, (name, outside, own) in rows.items()
+            if not any(name == other and own == rest and outside != its for other, its, rest in rows.values())
+        ]
+
     def method_notes(self, kind: str, merge: str | None = None) -> list[str]:
         """What a reader must know of the methods of a merge, or of all merges of a kind, a line each."""
         known = self.meta.get("method_notes", {})
@@ -133,11 +148,11 @@ class Lineup:
 
     def group_of(self, label: str) -> str:
         """`lata`, `control`, or `baseline` for every other method."""
-        return "lata" if is_lata(label) else "control" if self.is_control(label) else "baseline"
+        return "control" if self.is_control(label) else "lata" if is_lata(label) else "baseline"
 
     def is_control(self, label: str) -> bool:
-        """Whether a method is a control, which stands apart in tables and is never best."""
-        return base_name(label) in self._controls
+        """Whether a row is a control, which stands apart in tables and is never best."""
+        return label in self._controls or base_name(label) in self._controls
 
     def _rank(self, label: str) -> tuple[int, int, str]:
         name = base_name(label)

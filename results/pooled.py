@@ -90,12 +90,15 @@ def _apart(runs: Mapping[str, Sweep]) -> dict[str, Sweep]:
             if row.label in double and row.params
         }
         methods = {names.get(label, label): value for label, value in run.meta.get("methods", {}).items()}
+        meta = {**run.meta, "methods": methods}
+        if "controls" in meta:
+            meta["controls"] = [names.get(label, label) for label in meta["controls"]]
         frames = {
             table: frame.assign(label=frame["label"].where(frame["kind"] == "model", frame["label"].replace(names)))
             for table in ("scores", "items", "choices", "others")
             if len(frame := getattr(run, table))
         }
-        out[name] = replace(run, **frames, meta={**run.meta, "methods": methods})
+        out[name] = replace(run, **frames, meta=meta)
     return out
 
 
@@ -114,8 +117,9 @@ def _check(a: str, first: Sweep, b: str, second: Sweep) -> None:
     if one != two:
         refuse(f"their families are {one} and {two}", "give runs of one family")
     for key, called in _UNITED.items():
-        for name, value in first.meta.get(key, {}).items():
-            other = second.meta.get(key, {}).get(name, value)
+        ours, theirs = (_plain(run.meta.get(key, {})) for run in (first, second))
+        for name, value in ours.items():
+            other = theirs.get(name, value)
             if other != value:
                 refuse(
                     f"{called} {name} is {value} in one and {other} in the other", "name them apart in one of them"
@@ -129,6 +133,17 @@ def _check(a: str, first: Sweep, b: str, second: Sweep) -> None:
                 refuse(f"{name} of {row.task} is {left} in one and {right} in the other", "evaluate both alike")
     _check_items(first, second, refuse)
     _check_scores(first, second, refuse)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without ``outside: keep``, which methods of earlier versions did not name."""
+
+    def of(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: own for key, own in value.items() if (key, own) != ("outside", "keep")}
+
+    return {name: of(value) for name, value in values.items()}
 
 
 def _check_items(first: Sweep, second: Sweep, refuse: Any) -> None:

@@ -190,7 +190,8 @@ def _methods(analysis: Analysis) -> str:
             "Controls",
             "ta_norm_matched moves exactly as far as LATA; ta_half is plain shrinkage; lata_shuffled and "
             "lata_reversed give the same weights to the wrong layers; depth_linear uses depth instead of similarity; "
-            "lata_transferred takes the weights of another family’s layers at the same relative depth.",
+            "lata_transferred takes the weights of another family’s layers at the same relative depth; a row that "
+            "differs from another in outside alone shows what embeddings, head and the rest outside the blocks do.",
         ),
         (
             "Unstable",

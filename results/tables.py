@@ -11,7 +11,7 @@ from lata.quantities import MEASURED, MEASURED_NOTE, OUTSIDE
 from results.analysis import Analysis
 from results.estimates import Estimate
 from results.grid import CONFIRMED, EXPLORED, UNSTABLE, Cell, Column, Row, Table
-from results.layers import outside
+from results.layers import outside, outside_note
 from results.lineup import Lineup, Model, short_of
 from results.wording import heading_of, in_percent, kind_of, listed, number, over, span, title_of
 
@@ -261,4 +261,4 @@ def score_notes(analysis: Analysis, kind: str, intervals: bool = True) -> tuple[
         if len(lineup.seeds) > 1:
             text += " for at least one seed; the mean is over the stable seeds, where there is one"
         notes.append(text + "; never counted as best.")
-    return (*notes, *lineup.method_notes(kind))
+    return (*notes, *outside_note(analysis, kind), *lineup.method_notes(kind))

@@ -2,10 +2,11 @@
 
 A method is a pure function that makes the *direction* D of a merge θ = θ_pre + λ·D from task vectors. Its
 positional arguments say what it needs: ``vectors`` (every method; `lata.vectors.TaskVectors`) and ``similarity`` (the
-methods that weight layers by it; ``granularity`` and ``outside`` say how it is measured). It may take statistics of
-the vectors, and returns the function that makes D of one block. Its keyword-only arguments are its parameters, and
-`register` gives each a rule that its values must obey; ``seed``, where there is one, is the study's seed and not a
-parameter. A wrong name or value is refused before anything is loaded.
+methods that weight layers by it; ``granularity`` says what a layer is). It may take statistics of the vectors, and
+returns the function that makes D of one block. Its keyword-only arguments are its parameters, and `register` gives
+each a rule that its values must obey; ``seed``, where there is one, is the study's seed and not a parameter. Every
+method also takes ``outside``: ``drop`` leaves the parameters outside the decoder's blocks as they are. A wrong name
+or value is refused before anything is loaded.
 """
 
 from __future__ import annotations
@@ -101,17 +102,24 @@ class Method:
         own = dict(parameters)
         if self.random:
             own["seed"] = seed
-        if not self.needs_similarity:
+        outside = own.pop("outside")
+        if self.needs_similarity:
+            return self.function(vectors, vectors.similarity(own.pop("granularity"), outside), **own)
+        if outside == "keep":
             return self.function(vectors, **own)
-        similarity = vectors.similarity(own.pop("granularity"), own.pop("outside"))
-        return self.function(vectors, similarity, **own)
+        # As if the model had its blocks alone: statistics of the whole vector are of them, too.
+        from lata.methods.ta import widened
+
+        inside = vectors.inside()
+        return widened(self.function(inside, **own), inside.names, vectors.names)
 
 
-#: Parameters that every method with a similarity has: they say how it is measured (`lata.similarities.measure`).
+#: Parameters that the registry gives to methods: those with a similarity (`lata.similarities.measure`), and others.
 _MEASUREMENT: dict[str, tuple[str, OneOf]] = {
     "granularity": ("block", OneOf(GRANULARITIES)),
     "outside": ("keep", OneOf(OUTSIDE)),
 }
+_PLAIN: dict[str, tuple[str, OneOf]] = {"outside": ("keep", OneOf(("keep", "drop")))}
 
 _REGISTRY: dict[str, Method] = {}
 
@@ -152,15 +160,15 @@ def register(
         random = options.pop("seed", None) is not None
         assert options.keys() == rules.keys(), f"{function.__name__}: rules and parameters differ"
         needs_similarity = "similarity" in {p.name for p in signature}
-        measurement = _MEASUREMENT if needs_similarity else {}
+        given = _MEASUREMENT if needs_similarity else _PLAIN
         _REGISTRY[function.__name__] = Method(
             name=function.__name__,
             function=function,
             paper=paper,
             equation=equation,
             note=note,
-            defaults={**options, **{key: default for key, (default, _) in measurement.items()}},
-            rules={**rules, **{key: rule for key, (_, rule) in measurement.items()}},
+            defaults={**options, **{key: default for key, (default, _) in given.items()}},
+            rules={**rules, **{key: rule for key, (_, rule) in given.items()}},
             needs_similarity=needs_similarity,
             passes=passes or {},
             one_lambda=one_lambda,

@@ -6,7 +6,7 @@ Learning adds the sum of task vectors, θ = θ_pre + λ Σ_t τ_t (their section
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,20 @@ def added(vectors: TaskVectors, view: View) -> Direction:
         return total
 
     return direction
+
+
+def widened(direction: Direction, known: Sequence[str], names: Sequence[str]) -> Direction:
+    """`direction`, which knows only some of the parameters, with nothing added to the others.
+
+    Args:
+        direction: D of the parameters `known`.
+        known: some of `names`.
+        names: all parameters.
+    """
+    if isinstance(direction, WeightedSum):
+        return WeightedSum({t: {name: own.get(name, 0.0) for name in names} for t, own in direction.factors.items()})
+    some = frozenset(known)
+    return lambda block: direction(block) if block.name in some else None
 
 
 @dataclass(frozen=True)

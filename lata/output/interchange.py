@@ -104,6 +104,8 @@ def check(
             f"mergekit has no {method!r} of the variant {parameters['variant']!r}: choose variant=mergekit to export "
             "this merge, and make it here with that variant too"
         )
+    if method in _VARIANTS and parameters["outside"] == "drop":
+        raise ValueError(f"mergekit has no {method!r} of the blocks alone (outside=drop): merge it here")
     if method in _VARIANTS and _target(sources) is not None:
         raise ValueError(f"mergekit cannot add {method!r} to another model than θ_pre: merge it here")
     used = Counter(source for role, source in sources.items() if role not in ("base", "target"))

@@ -98,8 +98,8 @@ def test_family_seed_changes_the_study_and_seeds_come_before_it() -> None:
 def test_parameters_can_be_given_in_place() -> None:
     made = plan("methods=[ta, {name: ties, density: 0.3}]")
     assert [(c.label, dict(c.parameters)) for c in made.methods] == [
-        ("ta", {}),
-        ("ties(density=0.3)", {"variant": "paper", "density": 0.3}),
+        ("ta", {"outside": "keep"}),
+        ("ties(density=0.3)", {"variant": "paper", "density": 0.3, "outside": "keep"}),
     ]
     assert made.methods[1].changed == "density=0.3"
 

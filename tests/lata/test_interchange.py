@@ -26,7 +26,7 @@ def facts(method: str = "ta", parameters: Mapping[str, Any] | None = None, **res
         sources["target"] = rest.pop("target")
     values = {
         "method": method,
-        "parameters": parameters or {},
+        "parameters": {"outside": "keep", **(parameters or {})},
         "lam": 1.0,
         "mode": "forget" if "target" in sources else "learn",
         "seed": None,
@@ -114,6 +114,12 @@ def test_ties_and_dare_carry_the_settings_of_their_variant() -> None:
 def test_other_variants_are_refused_and_the_right_one_named(method: str, variant: str) -> None:
     with pytest.raises(ValueError, match=rf"no '{method}' of the variant '{variant}': choose variant=mergekit"):
         export(method, {"variant": variant, "density": 0.2, "drop_rate": 0.5})
+
+
+@pytest.mark.parametrize("method", ["ties", "dare", "dare_ties"])
+def test_trimming_and_masks_of_the_blocks_alone_have_no_export(method: str) -> None:
+    with pytest.raises(ValueError, match=rf"no '{method}' of the blocks alone \(outside=drop\): merge it here"):
+        export(method, {"variant": "mergekit", "density": 0.2, "drop_rate": 0.5, "outside": "drop"})
 
 
 @pytest.mark.parametrize(

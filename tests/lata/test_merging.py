@@ -41,6 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer beside its weight
 VARIANTS = [
     *((name, NEEDED.get(name, {})) for name in methods()),
     ("ties", {"variant": "mergekit"}),
+    ("dare_ties", {"outside": "drop"}),
     ("ties", {"variant": "peft", "density": 0.3}),
     ("dare", {"variant": "mergekit", "drop_rate": 0.7}),
     ("dare", {"variant": "peft"}),

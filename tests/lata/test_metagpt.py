@@ -62,6 +62,7 @@ def test_a_family_gives_them_from_tau_or_from_the_weighted_tau(base: dict, pre: 
         steps = {task: family.direction([task], method) for task in ("code", "math")}
         return {task: sum(float((v.double() ** 2).sum()) for v in step.values()) for task, step in steps.items()}
 
+    assert family.metagpt(["math", "code"], "ta", outside="drop") != family.metagpt(["math", "code"], "ta")
     for method in (None, "lata_log"):
         expected = squares(method or "ta")
         found = family.metagpt(["math", "code"], method)

@@ -24,6 +24,13 @@ from lata.stream import Stream, expert
 from lata.vectors import TaskVectors
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
+#: Methods and their variants, without those that compare layers with θ_base.
+BLOCKS_ALONE = [
+    (name, variant)
+    for name, method in methods().items()
+    if not method.needs_similarity
+    for variant in (method.rules["variant"].choices if "variant" in method.rules else ("",))
+]
 
 
 def vectors(**tasks: list[float]) -> dict[str, dict[str, torch.Tensor]]:
@@ -212,6 +219,32 @@ def test_depth_linear_and_transferred_weights_leave_what_is_outside_blocks_as_ta
         result = family.direction(list(experts), name, **NEEDED.get(name, {}))
         for outside in ("model.embed_tokens.weight", "model.norm.weight"):
             torch.testing.assert_close(result[outside], plain[outside], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "variant"), BLOCKS_ALONE, ids=[" ".join(pair) for pair in BLOCKS_ALONE])
+def test_outside_drop_is_the_method_on_a_model_that_has_its_blocks_alone(
+    name: str, variant: str, pre: dict, experts: dict
+) -> None:
+    parameters = {**NEEDED.get(name, {}), **({"variant": variant} if variant else {})}
+    kept = [parameter for parameter in pre if ".layers." in parameter]
+
+    def family(names: list[str]) -> Family:
+        models = {task: {n: own[n] for n in names} for task, own in experts.items()}
+        return Family({n: pre[n] for n in names}, models)
+
+    dropped = family(list(pre)).direction(list(experts), name, seed=3, **parameters, outside="drop")
+    alone = family(kept).direction(list(experts), name, seed=3, **parameters)
+    torch.testing.assert_close({n: dropped[n] for n in kept}, alone, rtol=0, atol=0)
+    assert {n: bool(dropped[n].any()) for n in pre if n not in kept} == {
+        "model.embed_tokens.weight": False,
+        "model.norm.weight": False,
+    }
+
+
+def test_blocks_alone_need_blocks() -> None:
+    tensors = {"a.w": torch.ones(2)}
+    with pytest.raises(ValueError, match="numbered block"):
+        Family(tensors, {"t": tensors}).direction(["t"], "ta", outside="drop")
 
 
 @pytest.mark.parametrize("schedule", ["lata_linear", "lata_log"])

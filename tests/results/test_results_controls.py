@@ -17,6 +17,7 @@ from results.figure_cd import critical_difference_diagram
 from results.figure_panel import styles_of
 from results.figure_style import COLOURS
 from results.findings import findings
+from results.inputs import Study
 from results.lineup import CONTROLS, controls_of
 from results.pooled import pool
 from results.ranks import ranking
@@ -109,6 +110,54 @@ def test_a_study_that_does_not_say_which_has_the_controls_of_this_suite() -> Non
     assert controls_of({"controls": []}) == ()
 
 
+DROPPED = ("ta(outside=drop)", "lata_log(outside=drop)")
+
+
+def known(*labels: str, **meta: object) -> Study:
+    """A study of one merge that says what each row's ``outside`` is."""
+    made = make_study(methods=labels, merges=("math+code",), forgets=(), items=40, **meta)
+    methods = {label: {"outside": "drop" if label in DROPPED else "keep"} for label in labels}
+    return replace(made, meta={**made.meta, "methods": methods})
+
+
+def test_rows_of_another_outside_are_controls_and_no_part_of_the_confirmatory_family() -> None:
+    rows = ("ta", "ties", "lata_log")
+    study, without = analyse(known(*rows, *DROPPED, controls=[*DROPPED])), analyse(known(*rows, controls=[]))
+    assert study.lineup.labels("learn") == [*rows, *sorted(DROPPED)]
+    assert [study.lineup.group_of(label) for label in DROPPED] == ["control", "control"]
+    assert study.lineup.named("learn", "ta") == "ta"
+    family, alone = (one.comparisons[one.comparisons["status"] == "confirmatory"] for one in (study, without))
+    assert set(family["a"]) == {"lata_log"}
+    assert set(family["b"]) == {"ta", "ties"}
+    assert family["p_corrected"].tolist() == alone["p_corrected"].tolist()
+    asked = {frozenset(pair) for pair in study.comparisons[["a", "b"]].itertuples(index=False)}
+    assert {frozenset(("lata_log", label)) for label in DROPPED} <= asked
+
+
+@pytest.mark.parametrize(
+    ("share", "labels", "rows"),
+    [
+        (0.5, ("ta", "ties", "lata_log"), "ta and lata_log"),
+        (0.5, ("ta", "lata_log", DROPPED[0]), "lata_log"),
+        (0.5, ("ta", "lata_log", *DROPPED), None),
+        (0.01, ("ta", "lata_log"), None),
+        (None, ("ta", "lata_log"), None),
+    ],
+)
+def test_a_note_names_the_rows_that_would_show_what_lies_outside_the_blocks(
+    share: float | None, labels: tuple[str, ...], rows: str | None
+) -> None:
+    made = known(*labels)
+    if share is not None:
+        beyond = made.similarity["task"].map({"math": share, "code": 0.0, "ua": 0.9})
+        made = replace(made, similarity=made.similarity.assign(outside=beyond))
+    notes = [note for note in merge_table(analyse(made), "math+code").notes if "Outside the blocks lies" in note]
+    assert len(notes) == (rows is not None)
+    if rows is not None:
+        assert "Outside the blocks lies 50 % (math) of ‖τ‖²" in notes[0]
+        assert notes[0].endswith(f"the other one for {rows}.")
+
+
 def test_pooled_runs_have_the_controls_and_the_notes_of_each() -> None:
     truth = {"ta": Truth(9.0, 0.8, 0.4), "ta_half": Truth(9.0, 0.8, 0.3)}
     older = make_sweep(truth, (0.8,), items=12)
@@ -118,3 +167,14 @@ def test_pooled_runs_have_the_controls_and_the_notes_of_each() -> None:
     assert methods_table(made).notes[-1] == f"{OWN}: Squared ranks."
     assert made.methods == ("ta",)
     assert made.labels == ("ta", "ta_half", OWN)
+
+
+def test_runs_of_before_every_method_had_an_outside_pool_with_those_that_keep_it() -> None:
+    truth = {"ta": Truth(9.0, 0.8, 0.4)}
+    older, keeping, dropping = (
+        make_sweep(truth, (0.8,), items=12, methods={"ta": own})
+        for own in ({}, {"outside": "keep"}, {"outside": "drop"})
+    )
+    assert pool({"older": older, "newer": keeping}).meta["methods"] == {"ta": {"outside": "keep"}}
+    with pytest.raises(ValueError, match=r"method ta is \{\} in one and \{'outside': 'drop'\} in the other"):
+        pool({"older": older, "newer": dropping})

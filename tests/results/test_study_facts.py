@@ -29,3 +29,11 @@ def test_controls_are_named_whether_they_learn_or_forget() -> None:
     shuffled = "lata_shuffled, {name: lata_shuffled, of: lata_log}"
     known = facts_of(f"methods=[ta, lata_log, {shuffled}]", "forget_methods=[ta, ta_half]")
     assert known["controls"] == ["lata_shuffled", "lata_shuffled(of=lata_log)", "ta_half"]
+
+
+def test_a_row_of_another_outside_is_a_control_beside_the_row_that_it_differs_from() -> None:
+    drop = "{name: ta, outside: drop}, {name: ties, outside: drop}, {name: lata_log, outside: drop, floor: 0.1}"
+    assert facts_of(f"methods=[ta, lata_log, {drop}]")["controls"] == ["ta(outside=drop)"]
+    named = ["methods=[ta, lata_log, {name: lata_log, outside: drop}]", "forget_methods=[ta]"]
+    assert facts_of(*named)["controls"] == ["lata_log(outside=drop)"]
+    assert facts_of(*named, "schedule.learn='lata_log(outside=drop)'")["controls"] == []
