@@ -171,10 +171,9 @@ def test_pooled_runs_have_the_controls_and_the_notes_of_each() -> None:
 
 def test_runs_of_before_every_method_had_an_outside_pool_with_those_that_keep_it() -> None:
     truth = {"ta": Truth(9.0, 0.8, 0.4)}
-    older, keeping, dropping = (
-        make_sweep(truth, (0.8,), items=12, methods={"ta": own})
-        for own in ({}, {"outside": "keep"}, {"outside": "drop"})
-    )
+    made = make_sweep(truth, (0.8,), items=12)
+    known: list[dict[str, str]] = [{}, {"outside": "keep"}, {"outside": "drop"}]
+    older, keeping, dropping = (replace(made, meta={**made.meta, "methods": {"ta": own}}) for own in known)
     assert pool({"older": older, "newer": keeping}).meta["methods"] == {"ta": {"outside": "keep"}}
     with pytest.raises(ValueError, match=r"method ta is \{\} in one and \{'outside': 'drop'\} in the other"):
         pool({"older": older, "newer": dropping})
