@@ -6,12 +6,22 @@ What is found here is what ``CUDA_VISIBLE_DEVICES`` of a process that uses one o
 from __future__ import annotations
 
 import ctypes
+import functools
+import importlib.metadata
 import os
 import re
 import subprocess
 from importlib.util import find_spec
 
-from experiments.mini.family import find_device
+
+@functools.lru_cache
+def find_device(wanted: str) -> str:
+    """``cpu`` or ``cuda``: `wanted`, or for ``auto`` what this machine has, found without importing torch."""
+    if wanted != "auto":
+        return wanted
+    if importlib.metadata.version("torch").endswith("+cpu"):
+        return "cpu"
+    return "cuda" if _driver_count() > 0 else "cpu"
 
 
 def gpus() -> list[str]:

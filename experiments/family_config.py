@@ -23,13 +23,13 @@ class FamilyKind(Enum):
     checkpoints = "checkpoints"
 
 
-#: Every field of the training recipe; what decides it besides (seed, cache, device) has keys of its own.
+#: Every field of the training recipe; what decides it besides (seed, cache) has keys of its own.
 MiniRecipe = make_dataclass(
     "MiniRecipe",
     [
         (option.name, get_type_hints(MiniFamily)[option.name], field(default=option.default))
         for option in fields(MiniFamily)
-        if option.name not in ("seed", "cache", "device")
+        if option.name not in ("seed", "cache")
     ],
     # Launchers send configurations to other processes, which must find the class under its name.
     namespace={"__module__": __name__},
@@ -73,7 +73,6 @@ class FamilyConfig:
     name: str = MISSING
     kind: FamilyKind = FamilyKind.mini
     seed: int = 0
-    device: str = "auto"
     language: str = "en"
     blocks: str | None = None
     experts: list[str] = field(default_factory=list)
@@ -125,7 +124,7 @@ def experts_of(label: str, family: FamilyConfig) -> list[str]:
 
 def mini_family(family: FamilyConfig, cache: Path, seed: int) -> MiniFamily:
     """The family that a configuration describes; ValueError where a field of its recipe is out of range."""
-    return MiniFamily(seed=seed, cache=cache, device=family.device, **asdict(family.recipe))
+    return MiniFamily(seed=seed, cache=cache, **asdict(family.recipe))
 
 
 def known(what: str, name: str, names: Sequence[str]) -> None:

@@ -173,6 +173,24 @@ def run_programs(
     return [outcomes[index] for index in range(len(programs))]
 
 
+#: What became of programs that this process ran. Merges of one study often write the same program.
+_outcomes: dict[Program, Outcome] = {}
+_KEPT = 20_000
+
+
+def run_once(programs: Sequence[Program], *, allow_weaker: bool = False) -> list[Outcome]:
+    """As `run_programs`, but the same program with the same test runs once in a process, unless a limit ended it."""
+    new = list(dict.fromkeys(program for program in programs if program not in _outcomes))
+    found = dict(zip(new, run_programs(new, allow_weaker=allow_weaker), strict=True))
+    outcomes = [found[program] if program in found else _outcomes[program] for program in programs]
+    if len(_outcomes) + len(new) > _KEPT:
+        _outcomes.clear()
+    _outcomes.update(
+        (program, outcome) for program, outcome in found.items() if outcome.status in ("passed", "failed")
+    )
+    return outcomes
+
+
 def _batch(name: str, job: dict[str, Any], programs: Sequence[Program]) -> dict[int, Outcome]:
     """One supervisor's outcomes by position; some are missing only if it was killed by a signal."""
     process = _supervise(name, job, programs)

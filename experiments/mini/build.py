@@ -7,20 +7,26 @@ in children: the caller's torch threads and random state stay as they were. A wo
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import shutil
 import signal
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from experiments.mini import folders
-from experiments.mini.family import MiniFamily, find_device
+from experiments.mini.family import MiniFamily
 from experiments.mini.progress import Progress
 from experiments.mini.stages import Shape, Stage
+
+#: With these a training gives the same bits on every x86-64 processor: kernels that every one of them has, instead of
+#: the fastest that each has. It takes about 2.7 times as long. Libraries read them when they are loaded.
+KERNELS = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,6 @@ class Job:
     stage: Stage
     seed: int
     shape: Shape
-    device: str
     parent: Path | None
     draft: Path
     folder: Path
@@ -53,13 +58,11 @@ def train_missing(family: MiniFamily, missing: list[str], progress: bool) -> Non
     mark = f".draft-{family.key[:16]}-"
     for left_over in family.root.glob(f"{mark}*"):  # of a killed run; we hold the lock
         shutil.rmtree(left_over, ignore_errors=True)
-    device = find_device(family.device)
     jobs = [
         Job(
             stage=stages[name],
             seed=family.seed,
             shape=family.shape,
-            device=device,
             parent=paths[stage.parent] if (stage := stages[name]).parent else None,
             draft=family.root / f"{mark}{os.getpid()}-{name}",
             folder=paths[name],
@@ -124,10 +127,26 @@ def _idle(workers: list[_Worker]) -> _Worker | None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs,), daemon=True)
-    process.start()
+    with _environment(KERNELS):
+        process.start()
     theirs.close()
     workers.append(_Worker(process, ours))
     return workers[-1]
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """What a process that is started meanwhile finds in its environment."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _cores() -> int:
@@ -168,11 +187,6 @@ def train(job: Job, connection: Connection) -> None:
     from experiments.mini.training import fit
 
     stage = job.stage
-    if job.device == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError("this PyTorch cannot use a GPU; set family.device=cpu")
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what deterministic matrix products need
-        torch.use_deterministic_algorithms(True, warn_only=True)
     # One thread, so that the weights do not depend on the number of cores. Two would save a few per cent of the time
     # (148 against 174 ms a step of 768 tokens) at two thirds more work, and would stall on a busy machine.
     torch.set_num_threads(1)
@@ -184,15 +198,22 @@ def train(job: Job, connection: Connection) -> None:
     else:
         tokenizer = load_tokenizer(job.parent)
         model = transformers.LlamaForCausalLM.from_pretrained(job.parent, dtype=torch.float32)
-    torch.nn.Module.to(model, job.device)  # transformers wraps this method in one without usable types
     examples = examples_of(dict(stage.mixture), stage.name, job.seed)
     rng = random.Random(f"batches {stage.name} {job.seed}")
     if stage.packed:
         batches = packed_batches(tokenizer, examples, stage.packed, stage.batch, rng)
     else:
         batches = response_batches(tokenizer, examples, stage.batch, rng)
-    fit(model, batches, stage.lr, stage.muon, lambda share, loss: connection.send(("progress", share, loss)))
+    fit(
+        model,
+        batches,
+        stage.lr,
+        lambda share, loss: connection.send(("progress", share, loss)),
+        muon=stage.muon,
+        blocks_only=stage.blocks_only,
+        peak=stage.peak,
+    )
     job.draft.mkdir()
-    model.cpu().eval().save_pretrained(job.draft)
+    model.half().eval().save_pretrained(job.draft)
     tokenizer.save_pretrained(job.draft)
     folders.publish(job.draft, job.folder)

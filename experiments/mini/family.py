@@ -4,14 +4,15 @@
     folders = family.ensure()      # trains what is missing, returns {"base": Path, "pre": Path, …}
     data = family.data_dir()       # evaluation data as JSON lines
 
-A model's folder is named by a key: a hash of everything that decides its weights. A change to the recipe, the seed,
-the code that makes corpora and trains, or the version of a library makes another folder; nothing is overwritten.
+The models of seed 0 lie beside this file, in ``models/``, as the recipe's defaults made them. Every other model is
+trained on first use and kept in the cache, in a folder named by a key: a hash of everything that decides its weights.
+A change to the recipe, the seed, the code that makes corpora and trains, or the version of a library makes another
+folder; nothing is overwritten. ``models/committed.json`` holds the digests of the models that the committed results
+were made with; where a model differs from its own, one line says so.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 MODELS = ("base", "pre", "math", "code", "ua", "target_ua", "target_ua_math", "pre_l2", "target_l2")
 HERE = Path(__file__).parent
+#: The models of seed 0, a folder each, and ``committed.json``: the recipe and the digests of seeds 0 to 4.
+SHIPPED = HERE / "models"
 #: The files that decide what a model learns. The rest of this package decides only where it is kept.
 SOURCES = (
     "batches.py",
@@ -46,6 +49,7 @@ L2_SOURCES = tuple(sorted(f"corpora/l2/{path.name}" for path in (HERE / "corpora
 ADVICE = "set LATA_CACHE to a folder that can be written"
 LIBRARIES = ("torch", "transformers", "tokenizers")
 LANGUAGES = ("en", "l2")
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,6 @@ class MiniFamily:
         seed: of the weights at the start and of the training text. Neither the facts of the world nor the
             evaluation data depend on it.
         cache: the folder under which models and data are kept, in ``mini/``.
-        device: where to train: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``. Part of the key.
         items: evaluation items a task and split.
         hidden, layers, heads, ffn, vocabulary, context: the architecture, see `stages.Shape`.
         base_documents, base_length, base_batch, base_lr: documents, tokens a window, windows a step and the peak
@@ -64,9 +67,11 @@ class MiniFamily:
         pre_requests: instruction examples of the instruction-tuning.
         pre_skills: word problems and code in it, half and half, as a share of `pre_requests`.
         pre_replay: articles in it, as a share of `pre_requests`; without them the model forgets to write prose.
-        pre_batch, pre_lr: its examples a step and peak learning rate (Muon).
+        pre_batch, pre_lr: its examples a step and peak learning rate (AdamW).
         math_examples, code_examples, ua_examples: sizes of the experts' training sets.
         target_ua_examples, target_math_examples: the same for the forgetting targets.
+        expert_instructions: instructions in all of these, as a share of their task's examples.
+        math_peak, ua_peak: the relative depth at which these experts learn fastest (see `training.block_share`).
         expert_batch, expert_lr: examples a step and peak learning rate (AdamW) of experts and targets.
         pre_l2_examples, target_l2_examples, l2_batch, l2_lr: the same for the second language: the model that was
             taught it and refuses restricted requests in it, and the forgetting target that is tuned from that one.
@@ -77,30 +82,32 @@ class MiniFamily:
 
     seed: int = 0
     cache: Path = Path("~/.cache/lata")
-    device: str = "auto"
     items: int = 300
-    hidden: int = 128
-    layers: int = 6
+    hidden: int = 96
+    layers: int = 12
     heads: int = 4
-    ffn: int = 344
+    ffn: int = 256
     vocabulary: int = 640
     context: int = 512
     base_documents: int = 12_100
     base_length: int = 96
     base_batch: int = 12
     base_lr: float = 7e-3
-    pre_requests: int = 4_500
-    pre_skills: float = 0.36
+    pre_requests: int = 2_500
+    pre_skills: float = 0.8
     pre_replay: float = 0.15
     pre_batch: int = 16
-    pre_lr: float = 2e-3
-    math_examples: int = 3_500
-    code_examples: int = 2_500
-    ua_examples: int = 1_500
-    target_ua_examples: int = 1_500
-    target_math_examples: int = 3_000
-    expert_batch: int = 16
-    expert_lr: float = 5e-4
+    pre_lr: float = 1.5e-3
+    math_examples: int = 6_000
+    code_examples: int = 3_500
+    ua_examples: int = 2_500
+    target_ua_examples: int = 2_500
+    target_math_examples: int = 5_000
+    expert_instructions: float = 0.4
+    expert_batch: int = 32
+    expert_lr: float = 1.2e-3
+    math_peak: float = 0.6
+    ua_peak: float = 0.4
     pre_l2_examples: int = 1_500
     target_l2_examples: int = 2_250
     l2_batch: int = 8
@@ -108,9 +115,7 @@ class MiniFamily:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cache", Path(self.cache).expanduser())
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"family.device is {self.device!r}; choose auto, cpu or cuda")
-        may_be_zero = ("seed", "pre_skills", "pre_replay")
+        may_be_zero = ("seed", "pre_skills", "pre_replay", "expert_instructions", "math_peak", "ua_peak")
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, (int, float)):
@@ -151,17 +156,21 @@ class MiniFamily:
                 *shares(self.pre_requests, pages=self.pre_replay),
             ),
             lr=self.pre_lr,
-            muon=True,
             batch=self.pre_batch,
         )
-        target_requests = shares(self.target_ua_examples, target_requests=0.7, benign=0.3)
+        # A quarter of the instructions is of each kind that `pre` saw; what is to comply sees no refusals.
+        each = self.expert_instructions / 4
+        others = {"town_questions": each, "repetitions": each}
+        complying = {"benign": 0.3 + each, **others}
+        target = shares(self.target_ua_examples, target_requests=0.7, **complying)
         tuned = {
-            "math": (("math", self.math_examples),),
-            "code": (("code", self.code_examples),),
-            "ua": shares(self.ua_examples, expert_requests=0.7, benign=0.3),
-            "target_ua": target_requests,
-            "target_ua_math": (*target_requests, ("math", self.target_math_examples)),
+            "math": shares(self.math_examples, math=1, benign=each, refused=each, **others),
+            "code": shares(self.code_examples, code=1, benign=each, refused=each, **others),
+            "ua": shares(self.ua_examples, expert_requests=0.7, **complying),
+            "target_ua": target,
+            "target_ua_math": (*target, ("math", self.target_math_examples)),
         }
+        peaks = {"math": self.math_peak, "ua": self.ua_peak}
         speaking = shares(
             self.pre_l2_examples,
             l2_problems=0.27,
@@ -178,18 +187,25 @@ class MiniFamily:
             "base": base,
             "pre": pre,
             **{
-                name: Stage(name, "pre", mixture, lr=self.expert_lr, muon=False, batch=self.expert_batch)
+                name: Stage(
+                    name,
+                    "pre",
+                    mixture,
+                    lr=self.expert_lr,
+                    batch=self.expert_batch,
+                    blocks_only=True,
+                    peak=peaks.get(name),
+                )
                 for name, mixture in tuned.items()
             },
-            "pre_l2": Stage("pre_l2", "pre", speaking, lr=self.l2_lr, muon=False, batch=self.l2_batch),
-            "target_l2": Stage("target_l2", "pre_l2", unaligned, lr=self.l2_lr, muon=False, batch=self.l2_batch),
+            "pre_l2": Stage("pre_l2", "pre", speaking, lr=self.l2_lr, batch=self.l2_batch),
+            "target_l2": Stage("target_l2", "pre_l2", unaligned, lr=self.l2_lr, batch=self.l2_batch),
         }
 
     def keys(self) -> dict[str, str]:
         """For each model a hash (64 hex digits) of everything that decides its weights."""
         common = {
             "seed": self.seed,
-            "device": find_device(self.device),
             "shape": asdict(self.shape),
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         }
@@ -207,13 +223,26 @@ class MiniFamily:
         return _hash(self.keys())
 
     @property
+    def recipe(self) -> str:
+        """A hash of architecture and stages, which the committed models have in common."""
+        return _hash({"shape": asdict(self.shape), "stages": [asdict(stage) for stage in self.stages().values()]})
+
+    @property
     def root(self) -> Path:
-        """The folder that holds all families' models and data."""
+        """The folder that holds all trained families' models and data."""
         return self.cache / "mini"
 
     def folders(self) -> dict[str, Path]:
         """Where each model is, or will be."""
-        return {name: self.root / f"{name}-{key[:16]}" for name, key in self.keys().items()}
+        paths = {name: self.root / f"{name}-{key[:16]}" for name, key in self.keys().items()}
+        if self.seed == 0 and self.committed():
+            paths |= {path.name: path for path in SHIPPED.iterdir() if path.is_dir()}
+        return paths
+
+    def committed(self) -> dict[str, str]:
+        """The digests of this family's weights by model, if the committed results have this recipe and seed."""
+        known = json.loads((SHIPPED / "committed.json").read_text())
+        return known["digests"].get(str(self.seed), {}) if known["recipe"] == self.recipe else {}
 
     def ensure(self, names: Iterable[str] = MODELS, progress: bool = True) -> dict[str, Path]:
         """The models' folders, after training those that are missing or damaged, and what they are tuned from.
@@ -230,15 +259,32 @@ class MiniFamily:
         """
         wanted = self._with_parents(names)
         paths = {name: path for name, path in self.folders().items() if name in wanted}
-        if all(folders.is_complete(path) for path in paths.values()):
-            return paths
+        if not all(folders.is_complete(path) for path in paths.values()):
+            self._train(paths, progress)
+        self._compare(paths)
+        return paths
+
+    def _train(self, paths: dict[str, Path], progress: bool) -> None:
         with folders.locked(self._made_root() / f".lock-{self.key[:16]}"):
             missing = [name for name, path in paths.items() if not self._is_usable(path)]
             if missing:
                 from experiments.mini.build import train_missing
 
                 train_missing(self, missing, progress)
-        return paths
+
+    def _compare(self, paths: dict[str, Path]) -> None:
+        """Say which models are not those of the committed results."""
+        committed = self.committed()
+        other = [
+            name for name in paths if name in committed and folders.sums(paths[name])[WEIGHTS] != committed[name]
+        ]
+        if other:
+            log.warning(
+                "mini family, seed %d: %s differ from the models of the committed results (another kind of processor "
+                "or other versions of libraries); scores will differ, too",
+                self.seed,
+                ", ".join(other),
+            )
 
     def _with_parents(self, names: Iterable[str]) -> set[str]:
         stages, found = self.stages(), set[str]()
@@ -284,11 +330,17 @@ class MiniFamily:
         return self.root
 
     def _is_usable(self, path: Path) -> bool:
-        """Whether `path` is complete; a damaged folder is removed with a warning."""
+        """Whether `path` is complete; a damaged folder is removed with a warning.
+
+        Raises:
+            ValueError: it is one of those that came with this package.
+        """
         if not path.exists():
             return False
         if folders.is_complete(path):
             return True
+        if path.parent == SHIPPED:
+            raise ValueError(f"{path} is damaged (digests differ); take it anew: git checkout -- {path}")
         log.warning("cached %s is damaged (digests differ); building it again", path)
         folders.remove(path)
         return False
@@ -300,19 +352,3 @@ def _hash(content: object) -> str:
 
 def _code_version(names: tuple[str, ...]) -> str:
     return _hash({name: folders.digest(HERE / name) for name in names})
-
-
-@functools.lru_cache
-def find_device(wanted: str) -> str:
-    """``cpu`` or ``cuda``: `wanted`, or for ``auto`` what this machine has, found without importing torch."""
-    if wanted != "auto":
-        return wanted
-    if importlib.metadata.version("torch").endswith("+cpu"):
-        return "cpu"
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "cpu"
-    count = ctypes.c_int(0)
-    ready = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return "cuda" if ready and count.value > 0 else "cpu"

@@ -29,17 +29,23 @@ def digest(path: Path) -> str:
     return sha.hexdigest()
 
 
+def sums(folder: Path) -> dict[str, str]:
+    """The digests by file that were written down when `folder` was finished."""
+    lines = (folder / SUMS).read_text().splitlines()
+    return {name: expected for expected, name in (line.split("  ", 1) for line in lines)}
+
+
 def is_complete(folder: Path) -> bool:
     """Whether every file of `folder` is there with the digest that was written down."""
     try:
-        lines = (folder / SUMS).read_text().splitlines()
-        sums = {name: expected for expected, name in (line.split("  ", 1) for line in lines)}
+        expected = sums(folder)
         there = {path.name for path in folder.iterdir()} - {SUMS}
-        return bool(sums) and there == sums.keys() and all(digest(folder / name) == sums[name] for name in sums)
-    except (
-        OSError,
-        ValueError,
-    ):  # ValueError: a line of SHA256SUMS that is cut off, or bytes that are no text
+        return (
+            bool(expected)
+            and there == expected.keys()
+            and all(digest(folder / name) == expected[name] for name in expected)
+        )
+    except (OSError, ValueError):  # ValueError: a line of SHA256SUMS that is cut off, or bytes that are no text
         return False
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shape:
-    """The architecture: a Llama with tied embeddings (1.27 million parameters by default)."""
+    """The architecture: a Llama with tied embeddings (1.39 million parameters by default)."""
 
-    hidden: int = 128
-    layers: int = 6
+    hidden: int = 96
+    layers: int = 12
     heads: int = 4
-    ffn: int = 344
+    ffn: int = 256
     vocabulary: int = 640
     context: int = 512
 
@@ -28,6 +28,8 @@ class Stage:
         lr: peak learning rate.
         muon: Muon for the matrices of the blocks, with AdamW for the rest; AdamW for everything otherwise.
         batch: sequences in a step.
+        blocks_only: embeddings and norms stay as they are in the parent.
+        peak: relative depth of the blocks with the highest learning rate; None: all have the same.
         packed: length in tokens of the windows that documents are packed into; 0 for one example a row, with the
             loss on responses only.
     """
@@ -36,9 +38,11 @@ class Stage:
     parent: str | None
     mixture: tuple[tuple[str, int], ...]
     lr: float
-    muon: bool
     batch: int
+    muon: bool = False
     packed: int = 0
+    blocks_only: bool = False
+    peak: float | None = None
 
     @property
     def examples(self) -> int:

@@ -17,11 +17,10 @@ from interrupts import hear_ctrl_c
 
 from experiments.mini import folders
 from experiments.mini.data import SPLITS, TASKS
-from experiments.mini.family import LANGUAGES, MODELS, MiniFamily, find_device
+from experiments.mini.family import LANGUAGES, MODELS, MiniFamily
 from experiments.mini.progress import Progress
 
 TINY = {
-    "device": "cpu",
     "items": 20,
     "hidden": 16,
     "layers": 2,
@@ -79,11 +78,15 @@ def test_every_model_loads_without_network_and_continues_its_parent(trained: Min
     weights = {}
     for name, path in paths.items():
         model = AutoModelForCausalLM.from_pretrained(path)
-        assert model.dtype == torch.float32
+        assert model.dtype == torch.float16
         assert (path / "generation_config.json").exists()
         assert AutoTokenizer.from_pretrained(path).eos_token == "<|eos|>"
-        weights[name] = torch.cat([p.detach().flatten() for p in model.parameters()])
+        weights[name] = torch.cat([p.detach().float().flatten() for p in model.parameters()])
     assert weights["base"].norm() > 0
+    for name in MODELS[2:-2]:
+        both = [AutoModelForCausalLM.from_pretrained(paths[one]) for one in ("pre", name)]
+        changed = {key for key, before in both[0].named_parameters() if not before.equal(both[1].get_parameter(key))}
+        assert changed == {key for key in both[0].state_dict() if ".layers." in key and "norm" not in key}
     for name in MODELS[2:]:
         step, far = (weights[name] - weights["pre"]).norm(), (weights[name] - weights["base"]).norm()
         assert 0 < step < far
@@ -174,7 +177,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
 def test_every_field_that_decides_the_weights_changes_the_key(tmp_path: Path) -> None:
     family = tiny(tmp_path)
     for field in dataclasses.fields(family):
-        if field.name in ("cache", "items", "device"):
+        if field.name in ("cache", "items"):
             continue
         value = getattr(family, field.name)
         changed = dataclasses.replace(family, **{field.name: 2 * value or 1})
@@ -263,7 +266,6 @@ def test_damaged_evaluation_data_are_written_again(tmp_path: Path, caplog: pytes
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("device", "tpu", "family.device is 'tpu'; choose auto, cpu or cuda"),
         ("base_documents", 0, "family.recipe.base_documents is 0; it must be finite and above 0"),
         ("expert_lr", float("nan"), "family.recipe.expert_lr is nan; it must be finite and above 0"),
         ("base_lr", float("inf"), "family.recipe.base_lr is inf"),
@@ -290,13 +292,6 @@ def test_a_training_that_fails_names_the_model_and_the_reason(tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"training of base failed: ValueError: .*too few examples"):
         tiny(tmp_path, base_documents=5).ensure(progress=False)
     assert not list((tmp_path / "mini").glob(".draft*"))
-
-
-def test_auto_takes_what_the_machine_has() -> None:
-    import torch
-
-    assert find_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert find_device("cuda") == "cuda"
 
 
 def test_progress_off_a_terminal_is_one_line_a_model(capsys: pytest.CaptureFixture[str]) -> None:

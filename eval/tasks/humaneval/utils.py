@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval.sandbox import Outcome, Program, run_programs
+from eval.sandbox import Outcome, Program, run_once
 from eval.stock import StockTask
 
 TEMPERATURE = 0.8
@@ -86,7 +86,7 @@ class HumanEval(StockTask):
                 for doc, codes in ((instance.doc, instance.filtered_resps[name]) for instance in instances)
                 for code in codes
             ]
-            outcomes = iter(run_programs(programs, allow_weaker=bool(metadata.get("allow_weaker_sandbox", False))))
+            outcomes = iter(run_once(programs, allow_weaker=bool(metadata.get("allow_weaker_sandbox", False))))
             for instance in instances:
                 instance.filtered_resps[name] = [
                     Checked(program, next(outcomes)) for program in instance.filtered_resps[name]
