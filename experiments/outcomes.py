@@ -21,7 +21,6 @@ SHOWN = {
     "breaks": "mini_sweep/tables/breaks.md",
     "harm": "mini_forgetting_l2/tables/harm.md",
     "choosing": "mini_choosing/tables/choosing.md",
-    "transfer": "mini_transfer/tables/overview.md",
 }
 
 

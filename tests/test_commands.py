@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +39,6 @@ SHARED = ["merges=[math+code]", "methods=[ta]", "lambdas=[0.5,1]"]
 #: Experiments on the miniature family that the README only links to.
 QUESTIONS = [
     ("sweep", ["experiment=mini_choosing", "lambdas=[0.5,1]", "search.trials=2"]),
-    ("reproduce", ["experiment=mini_transfer", "merges=[math+code]"]),
 ]
 
 
@@ -86,15 +84,12 @@ def test_every_command_of_the_readme_and_its_python_run(tmp_path: Path) -> None:
 
     found = [(door, words) for door, words in commands("README.md") if "hydra/launcher=slurm" not in words]
     assert {door for door, _ in found} == {"reproduce", "merge", "evaluate", "sweep", "compare", "plan"}
-    similarity = Path("results") / "mini" / "tables" / "similarity.csv"  # mini_transfer takes it for its profile
-    (tmp_path / similarity.parent).mkdir(parents=True)
-    shutil.copy(ROOT / similarity, tmp_path / similarity)
     for door, words in [*found, *QUESTIONS]:
         for said, here in given.items():
             words = [here.join(word.split(said)) for word in words]
         shared = SHARED if "--multirun" in words else []
         run("-m", f"experiments.{door}", *words, *SMALL.get(door, ()), *shared)
-    for run_folder in ("mini", "mini-sweep", "mini_forgetting_l2-sweep", "mini_choosing-sweep", "mini_transfer"):
+    for run_folder in ("mini", "mini-sweep", "mini_forgetting_l2-sweep", "mini_choosing-sweep"):
         assert (tmp_path / "runs" / run_folder / "report.html").is_file()
     weights = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("merged", "again")]
     assert weights[0] == weights[1], "the recipe makes the same bytes"

@@ -20,7 +20,7 @@ from scipy import stats
 pytestmark = pytest.mark.slow
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-STUDIES, SWEEPS = ("mini", "mini_transfer"), ("mini_sweep", "mini_choosing", "mini_forgetting_l2")
+STUDIES, SWEEPS = ("mini",), ("mini_sweep", "mini_choosing", "mini_forgetting_l2")
 PRIMARY = {
     "wikitext": ("word_perplexity", "none"),
     "gsm8k": ("exact_match", "strict-match"),

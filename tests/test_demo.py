@@ -1,0 +1,29 @@
+"""The README's first command trains nothing and gives the committed tables, equal to the last digit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMITTED = ROOT / "results" / "mini"
+
+
+@pytest.mark.slow
+def test_the_first_command_gives_the_committed_tables(tmp_path: Path) -> None:
+    environment = {**os.environ, "LATA_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    environment = {name: value for name, value in environment.items() if not name.startswith(("WANDB", "HYDRA"))}
+    command = [sys.executable, "-m", "experiments.reproduce"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    committed = (COMMITTED / "tables" / "overview.md").read_text(encoding="utf-8")
+    assert next(line for line in committed.splitlines() if line.startswith("| ta ")) in done.stdout
+    assert not [line for line in done.stderr.splitlines() if "trained" in line or "differ" in line]
+    for table in sorted((COMMITTED / "tables").glob("*.md")):
+        made = tmp_path / "runs" / "mini" / "tables" / table.name
+        assert made.read_text(encoding="utf-8") == table.read_text(encoding="utf-8"), table.name
+    assert (tmp_path / "runs/mini/claims.md").read_bytes() == (COMMITTED / "claims.md").read_bytes()
