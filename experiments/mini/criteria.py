@@ -37,16 +37,14 @@ def geometry(folders: Mapping[str, Path]) -> dict[str, Geometry]:
     from scipy.stats import spearmanr
 
     from lata.merging import similarity_tables
-    from lata.quantities import OUTSIDE
 
     experts = {name: folders[name] for name in EXPERTS}
     table = similarity_tables(folders["base"], folders["pre"], experts, ("block",))["block"]
-    blocks = table.drop(index=OUTSIDE, errors="ignore")
     return {
         name: Geometry(
-            inside=float(blocks["share"][name].sum()),
-            cosine=float(blocks["cosine"][name].max()),
-            order=float(spearmanr(range(len(blocks)), blocks["similarity"][name]).statistic),
+            inside=1 - float(table.attrs["outside"][name]),
+            cosine=float(table["cosine"][name].max()),
+            order=float(spearmanr(range(len(table)), table["similarity"][name]).statistic),
         )
         for name in EXPERTS
     }
