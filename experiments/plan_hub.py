@@ -23,7 +23,8 @@ class Model:
         name: in the family.
         source: as configured, without the names of somebody's folders.
         licence, gated: as configured, or as the hub says.
-        place: ``folder``, ``hub cache``, ``hub``, ``trained here``, ``to train``, ``unknown`` or `MISSING`.
+        place: ``folder``, ``hub cache``, ``hub``, ``with this package``, ``trained here``, ``to train``,
+            ``unknown`` or `MISSING`.
         parameters: number of them; None where unknown.
         stored: bytes of the weights; None where unknown.
         fetch: hub id → bytes that have to come from there; None where unknown.

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from experiments.config import StudyPlan
 from experiments.family_config import FamilyKind, ModelConfig, mini_family
+from experiments.mini.family import SHIPPED
 from experiments.plan_cost import ITEM
 from experiments.plan_hub import MISSING, Hub, Model
 from experiments.plan_shapes import PUBLISHED, Shape, shape_of
@@ -19,8 +20,8 @@ from lata.checkpoints import open_checkpoint
 from lata.checkpoints.hub import is_folder, is_plausible
 from lata.output.facts import public_source
 
-#: The miniature family is stored in fp32.
-_MINI_ITEM = 4
+#: Bytes of a weight of the miniature family, which is stored in fp16.
+_MINI_ITEM = 2
 
 
 def look(study: StudyPlan) -> dict[str, Model]:
@@ -67,7 +68,7 @@ def _mini(study: StudyPlan, name: str) -> Model:
     return Model(
         name=name,
         source="trained from scratch",
-        place="trained here" if folder.is_dir() else "to train",
+        place="with this package" if folder.parent == SHIPPED else "trained here" if folder.is_dir() else "to train",
         parameters=shape.parameters,
         stored=shape.parameters * _MINI_ITEM,
         fetch={},

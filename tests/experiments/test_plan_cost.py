@@ -38,16 +38,16 @@ def test_an_evaluation_of_the_miniature_family_takes_what_was_measured_within_a_
     assert seconds / 2 < cost.evaluation_seconds(served, [MINI[task]], rates) < seconds * 2
 
 
-def test_a_study_of_miniature_models_takes_the_four_minutes_that_65_took(tmp_path: Path) -> None:
-    planned = made(tmp_path, "experiment=mini")
+def test_a_study_of_miniature_models_takes_what_was_measured_within_a_factor_of_two(tmp_path: Path) -> None:
+    planned = made(tmp_path, "experiment=mini", "seeds=[1]")
     (stage,) = (stage for stage in planned.stages if stage.name == "evaluate")
-    assert planned.evaluations >= 65
     assert stage.seconds is not None
-    assert 120 < stage.seconds * 65 / planned.evaluations < 480
-    # The same run trained the family first, in three minutes.
+    assert 300 / 2 < stage.seconds < 300 * 2
+    # Seed 0, when it was trained, took 23 minutes on two busy cores.
     (stage,) = (stage for stage in planned.stages if stage.name == "train")
     assert stage.seconds is not None
-    assert 90 < stage.seconds < 360
+    assert 1353 / 2 < stage.seconds < 1353 * 2
+    assert "train" not in {stage.name for stage in made(tmp_path, "experiment=mini").stages}
 
 
 # Recorded: merges on disk of a family of the shape of Llama-3.2-1B, two experts, two cores, least and most seconds.
