@@ -61,8 +61,8 @@ def scores(folders: Mapping[str, Path], data: Path, items: int = ITEMS) -> dict[
     settings = EvalSettings(tasks=("wikitext", *EXPERTS.values()), data_dir=data, limit=items, device="cpu")
     found = {}
     for name, folder in folders.items():
-        evaluate = Evaluator(settings, AutoTokenizer.from_pretrained(folder))
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        evaluate = Evaluator(settings, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
         found[name] = {
             score["task"]: score["value"]
             for score in evaluate(model).scores

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 MODELS = ("base", "pre", "math", "code", "ua", "target_ua", "target_ua_math", "pre_l2", "target_l2")
 HERE = Path(__file__).parent
-#: The models of seed 0, a folder each, and ``committed.json``: the recipe and the digests of seeds 0 to 4.
+#: The models of seed 0, a folder each, and ``committed.json``: the recipe and digests of its seeds.
 SHIPPED = HERE / "models"
 #: The files that decide what a model learns. The rest of this package decides only where it is kept.
 SOURCES = (
