@@ -71,7 +71,7 @@ def test_the_default_is_the_miniature_study() -> None:
     made = plan()
     assert (made.config.name, made.seeds, made.out) == ("mini", [0], Path("runs/mini"))
     assert list(made.merges) == ["math+code", "ua+math", "ua+code", "ua+math+code"]
-    assert [choice.label for choice in made.methods][:4] == ["ta", "ties", "dare", "lata_linear"]
+    assert [choice.label for choice in made.methods][:4] == ["ta", "ties", "dare", "dare_ties"]
 
 
 def test_a_mode_runs_one_part_of_a_study_and_reads_only_its_models() -> None:
