@@ -111,8 +111,8 @@ def caveat_html(meta: Mapping[str, Any]) -> str:
     return (
         '<p class="caveat"><b>Miniature models, not the paper’s.</b> The family has about a million '
         "parameters and was trained on generated text; no number on this page is a number of the paper, and what "
-        "holds here need not hold for large models. Its recipe was tuned on seeds 0 to 2, with scores of ta and "
-        "LATA in view, until every expert learned its task and merging interfered.</p>"
+        "holds here need not hold for large models. How the family is made, which decides how strongly its merges "
+        "interfere, stands in experiments/mini/README.md.</p>"
     )
 
 
