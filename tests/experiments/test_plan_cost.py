@@ -38,11 +38,12 @@ def test_an_evaluation_of_the_miniature_family_takes_what_was_measured_within_a_
     assert seconds / 2 < cost.evaluation_seconds(served, [MINI[task]], rates) < seconds * 2
 
 
-def test_a_study_of_miniature_models_takes_what_was_measured_within_a_factor_of_two(tmp_path: Path) -> None:
+def test_a_study_of_miniature_models_takes_about_what_was_measured(tmp_path: Path) -> None:
     planned = made(tmp_path, "experiment=mini", "seeds=[1]")
     (stage,) = (stage for stage in planned.stages if stage.name == "evaluate")
     assert stage.seconds is not None
-    assert 300 / 2 < stage.seconds < 300 * 2
+    # 276 seconds on two cores without AVX-512, which have half of the speed that is assumed.
+    assert 276 / 3 < stage.seconds < 276 * 1.5
     # Seed 0, when it was trained, took 23 minutes on two busy cores.
     (stage,) = (stage for stage in planned.stages if stage.name == "train")
     assert stage.seconds is not None
