@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shape:
-    """The architecture: a Llama with tied embeddings (1.39 million parameters by default)."""
+    """The architecture: a Llama with tied embeddings."""
 
-    hidden: int = 96
-    layers: int = 12
-    heads: int = 4
-    ffn: int = 256
-    vocabulary: int = 640
-    context: int = 512
+    hidden: int
+    layers: int
+    heads: int
+    ffn: int
+    vocabulary: int
+    context: int
 
 
 @dataclass(frozen=True)

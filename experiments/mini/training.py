@@ -30,8 +30,8 @@ class Muon(torch.optim.Optimizer):
     """Muon (Jordan et al., 2024): momentum, then the nearest orthogonal matrix by Newton–Schulz steps.
 
     The matrices of one shape go through it together, in fp32. ``torch.optim.Muon`` takes them one by one in bfloat16,
-    which processors round differently, and which takes one without such arithmetic 25 times as long. The update is
-    scaled to the root mean square of AdamW's (Liu et al., arXiv 2502.16982), as there.
+    which processors round differently, and which takes about a second a step on one without such arithmetic. The
+    update is scaled to the root mean square of AdamW's (Liu et al., arXiv 2502.16982), as there.
     """
 
     #: Coefficients of the polynomial, and how often it is applied.
@@ -68,8 +68,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def block_share(block: int, blocks: int, peak: float) -> float:
-    """The learning rate of a block as a multiple of the stage's: 1.6 at relative depth `peak`, less on both sides."""
-    return 1.6 - 2.4 * abs(block / max(blocks - 1, 1) - peak)
+    """The learning rate of a block as a multiple of the stage's: 1.6 at relative depth `peak`, less on both sides.
+
+    It falls by 2.4 over the whole depth, but never below 0.1.
+    """
+    return max(0.1, 1.6 - 2.4 * abs(block / max(blocks - 1, 1) - peak))
 
 
 def make_optimizers(

@@ -13,7 +13,7 @@ import pytest
 from sandbox_levels import PLENTY_S, STRONG, descendants, need, precious_file
 
 from eval import sandbox
-from eval.sandbox import Outcome, run_programs
+from eval.sandbox import Outcome, Program, run_once, run_programs
 
 
 @pytest.fixture(params=[*STRONG, "limits"], scope="module")
@@ -176,3 +176,20 @@ def test_a_system_without_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sandbox, "_strongest", lambda: None)
     with pytest.raises(ValueError, match="needs Linux or macOS"):
         sandbox.check(allow_weaker=True)
+
+
+def test_the_same_program_with_the_same_test_runs_once_unless_a_limit_ended_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[Program] = []
+
+    def run(programs: list[Program], allow_weaker: bool) -> list[Outcome]:
+        ran.extend(programs)
+        return [Outcome("timeout" if "while" in one.code else "passed") for one in programs]
+
+    monkeypatch.setattr(sandbox, "run_programs", run)
+    monkeypatch.setattr(sandbox, "_outcomes", {})
+    one, other, endless = Program("x = 1"), Program("x = 1", test="assert x"), Program("while True: pass")
+    assert [outcome.status for outcome in run_once([one, endless, one])] == ["passed", "timeout", "passed"]
+    assert [outcome.status for outcome in run_once([other, one, endless])] == ["passed", "passed", "timeout"]
+    assert ran == [one, endless, other, endless]

@@ -25,7 +25,7 @@ PROCESSORS = {
     "processor", ["as it is", *(pytest.param(name, marks=pytest.mark.slow) for name in list(PROCESSORS)[1:])]
 )
 def test_a_short_training_has_the_committed_digest(processor: str) -> None:
-    """A caller's own choice of kernels, as in the second and third environment, changes nothing either."""
+    """A caller's own choice of kernels changes nothing either."""
     environment = {**os.environ, **PROCESSORS[processor], "ATEN_CPU_CAPABILITY": "avx2"}
     command = [sys.executable, "-m", "tests.mini.short_training"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

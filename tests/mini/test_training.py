@@ -91,6 +91,7 @@ def test_muon_makes_the_steps_of_torchs_own() -> None:
 
 def test_blocks_at_the_peak_learn_fastest() -> None:
     assert [round(block_share(block, 11, 0.5), 2) for block in (0, 5, 10)] == [0.4, 1.6, 0.4]
+    assert block_share(10, 11, 0.0) == 0.1  # never against the gradient
     model = new_model(Shape(16, 3, 2, 24, 300, 64), 0)
     before = {name: weights.clone() for name, weights in model.state_dict().items()}
     batches = response_batches(TOKENIZER, EXAMPLES * 4, 8, random.Random(0))
