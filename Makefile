@@ -23,7 +23,7 @@ test: $(VENV)/installed ## run the tests
 	$(BIN)/python -m pytest
 
 outcomes: $(VENV)/installed ## make the committed tables, claims and reports again
-	$(BIN)/python -m experiments.outcomes
+	$(BIN)/python -m experiments.study.outcomes
 	$(BIN)/python -m results.error_rates
 
 lint: $(VENV)/installed ## check style and types

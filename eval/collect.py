@@ -14,7 +14,7 @@ from eval.settings import EvalSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eval.judge_settings import JudgeSettings
+    from eval.judge.settings import JudgeSettings
 
 #: The filter of metrics that no filter precedes; lm-eval's name.
 NO_FILTER = "none"
@@ -160,7 +160,7 @@ def _answers(task: str, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, 
 
 def _graded(judge: JudgeSettings, items: Sequence[Item], samples: Sequence[Mapping[str, Any]]) -> list[Item]:
     """The judge's grades. It reads the request as the document has it, without a chat template."""
-    from eval.judge import score
+    from eval.judge.grading import score
 
     asked = [
         {

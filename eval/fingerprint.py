@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from eval.documents.sources import content
 from eval.settings import CODE_TASKS, TASK_FOLDER, EvalSettings, documents_of
-from eval.sources import content
 
 #: Settings that say where to run or what is allowed, not what comes out. The data count by content instead.
 NOT_DECIDING = ("data_dir", "allow_weaker_sandbox")

@@ -19,15 +19,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eval.collect import Evaluation, collect
+from eval.documents.loading import build_requests, load_tasks
 from eval.fingerprint import task_fingerprint
 from eval.notices import notices
 from eval.settings import CODE_TASKS, EvalSettings
-from eval.task_loading import build_requests, load_tasks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from eval.vllm import Engine
+    from eval.backends.vllm import Engine
 
 __all__ = ["EvalSettings", "Evaluation", "Evaluator", "task_fingerprint"]
 
@@ -57,12 +57,12 @@ class Evaluator:
 
             sandbox.check(settings.allow_weaker_sandbox)
         if settings.judge is not None and "refusal" in settings.tasks:
-            from eval import judge
+            from eval.judge import grading as judge
 
             judge.check(settings.judge)
         self.settings = settings
         with _quiet(), contextlib.redirect_stderr(io.StringIO()):  # lm-eval draws a bar for each task
-            from eval.requests import Requests
+            from eval.backends.requests import Requests
 
             self.requests = Requests(tokenizer)
             self.tasks = load_tasks(settings)
@@ -79,7 +79,7 @@ class Evaluator:
         """Score one model. It is moved to the settings' device and left there.
 
         Args:
-            model: for the backend ``hf`` a causal language model; for ``vllm`` an open `eval.vllm.Engine`.
+            model: for the backend ``hf`` a causal language model; for ``vllm`` an open `eval.backends.vllm.Engine`.
 
         Raises:
             ValueError: weights in another dtype than the settings', or a context too short for a task's prompts.
@@ -87,7 +87,7 @@ class Evaluator:
         import torch
         from lm_eval.evaluator import evaluate
 
-        from eval.model import language_model
+        from eval.backends.hf import language_model
 
         settings = self.settings
         if isinstance(model, torch.nn.Module):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from experiments.cli import Door, run
-from experiments.merge_config import AnalyzeConfig, analyze_plan, register_schemas
+from experiments.config.cli import Door, run
+from experiments.config.merge import AnalyzeConfig, analyze_plan, register_schemas
 from lata.quantities import MEASURED_NOTE, OUTSIDE
 
 

@@ -12,9 +12,9 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.cli import Door, errors_in_lines, run
-from experiments.compare_config import CompareConfig, ComparePlan, compare_plan, overrides, register_schemas
-from experiments.store import check_writable
+from experiments.config.cli import Door, errors_in_lines, run
+from experiments.config.compare import CompareConfig, ComparePlan, compare_plan, overrides, register_schemas
+from experiments.steps.store import check_writable
 from lata.names import for_file
 
 

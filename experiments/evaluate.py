@@ -16,14 +16,14 @@ from pathlib import Path
 
 from eval.harness import task_fingerprint
 from eval.settings import EvalSettings
-from experiments import provenance
-from experiments.cli import Door, run
-from experiments.config import eval_settings
-from experiments.devices import evaluation_device
-from experiments.evaluate_config import EvaluateConfig, EvaluatePlan, evaluate_plan, register_schemas
+from experiments.config.cli import Door, run
+from experiments.config.evaluate import EvaluateConfig, EvaluatePlan, evaluate_plan, register_schemas
+from experiments.config.study import eval_settings
 from experiments.mini.family import MiniFamily
-from experiments.scored import CODE, Scored, find
-from experiments.store import Store, check_writable, key_of
+from experiments.steps.devices import evaluation_device
+from experiments.steps.models import CODE, Scored, find
+from experiments.steps.store import Store, check_writable, key_of
+from experiments.study import provenance
 
 #: Steps of the store: scores, and the batch size that a device had room for where it was asked for more.
 STEP, FITTING = "scores", "batch_size"
@@ -79,7 +79,7 @@ def evaluate(plan: EvaluatePlan) -> None:
             key = keys.of(used)
         store.put(STEP, key, files)
 
-    from experiments.score_files import table, write
+    from experiments.study.score_files import table, write
 
     out = Path(plan.config.out or f"runs/evaluate/{plan.name}-{key[:8]}").expanduser()
     record = {
@@ -116,9 +116,9 @@ def _scores(scored: Scored, settings: EvalSettings) -> tuple[dict[str, bytes], i
     """Files of the store, and the batch size that the device had room for."""
     # Read once, when a math library is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
-    from eval.batching import evaluate_fitting
+    from eval.backends.batching import evaluate_fitting
     from eval.harness import Evaluator
-    from experiments.worker import files_of
+    from experiments.steps.worker import files_of
 
     tokenizer = scored.tokenizer()
     evaluator = Evaluator(settings, tokenizer)

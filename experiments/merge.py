@@ -10,9 +10,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from experiments.cli import Door, errors_in_lines, run
-from experiments.merge_config import Export, MergeConfig, MergePlan, folder, merge_plan, register_schemas
-from experiments.recipe_words import is_recipe, recipe_plan, refuse_folders
+from experiments.config.cli import Door, errors_in_lines, run
+from experiments.config.merge import Export, MergeConfig, MergePlan, folder, merge_plan, register_schemas
+from experiments.config.recipe import is_recipe, recipe_plan, refuse_folders
 
 if TYPE_CHECKING:
     from lata.planning import Plan

@@ -12,18 +12,18 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import Door, run
-from experiments.plan_config import PlanConfig, Planning, planning, register_schemas
+from experiments.config.cli import Door, run
+from experiments.planning.config import PlanConfig, Planning, planning, register_schemas
 
 if TYPE_CHECKING:
-    from experiments.plan_study import Estimate
+    from experiments.planning.estimate import Estimate
 
 
 def plan(asked: Planning) -> None:
     """Estimate, print, and write ``plan.json`` where a folder was named."""
-    from experiments.plan_study import estimate
-    from experiments.plan_text import describe
-    from experiments.store import check_writable, write_atomic
+    from experiments.planning.estimate import estimate
+    from experiments.planning.text import describe
+    from experiments.steps.store import check_writable, write_atomic
 
     if asked.folder is not None:
         check_writable("out", asked.folder, "choose another folder with out=…")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import textwrap
 
-from experiments.cli import STUDY, run
-from experiments.config import StudyPlan
+from experiments.config.cli import STUDY, run
+from experiments.config.study import StudyPlan
 
 
 def reproduce(plan: StudyPlan) -> None:
     """Run one study and print what came out."""
-    from experiments import pipeline
+    from experiments.study import run as pipeline
 
     summary = pipeline.run(plan)
     if summary is None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import textwrap
 
-from experiments.cli import Door, run
-from experiments.sweep_config import SweepConfig, SweepPlan, register_schemas, sweep_plan
+from experiments.config.cli import Door, run
+from experiments.config.sweep import SweepConfig, SweepPlan, register_schemas, sweep_plan
 
 
 def sweep(plan: SweepPlan) -> None:
     """Run one sweep and print what came out."""
-    from experiments import sweeping
+    from experiments.study import sweep as sweeping
 
     summary = sweeping.run(plan)
     if summary is None:

@@ -45,10 +45,10 @@ def test_a_part_imports_only_the_parts_below_it(part: str) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        *("experiments.config", "experiments.cli", "experiments.pipeline", "experiments.mini.family"),
-        *("experiments.merge", "experiments.merge_config", "experiments.analyze", "experiments.evaluate"),
-        *("experiments.plan", "experiments.plan_config"),
-        *("experiments.sweep", "experiments.sweep_config", "experiments.compare", "experiments.compare_config"),
+        *("experiments.config.study", "experiments.config.cli", "experiments.study.run", "experiments.mini.family"),
+        *("experiments.merge", "experiments.config.merge", "experiments.analyze", "experiments.evaluate"),
+        *("experiments.plan", "experiments.planning.config"),
+        *("experiments.sweep", "experiments.config.sweep", "experiments.compare", "experiments.config.compare"),
         *("eval.harness", "lata", "lata.merging"),
     ],
 )

@@ -17,10 +17,12 @@ from huggingface_hub import errors
 from hydra import compose, initialize_config_dir
 from page_commands import ROOT, commands
 
-from eval.data import read_documents
-from experiments import config, plan_config, sweep_config
-from experiments.config import CONF
-from experiments.plan_study import Estimate, estimate
+from eval.documents.files import read_documents
+from experiments.config import study as config
+from experiments.config import sweep as sweep_config
+from experiments.config.study import CONF
+from experiments.planning import config as plan_config
+from experiments.planning.estimate import Estimate, estimate
 
 #: Door → name of its configuration, what registers its schemas, what checks it.
 DOORS: dict[str, tuple[str, Callable[[], None], Callable[[Any], Any]]] = {

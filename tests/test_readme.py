@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.config import CONF, register_schemas, study
-from experiments.evaluate_config import evaluate_plan
-from experiments.evaluate_config import register_schemas as register_evaluate_schemas
-from experiments.merge_config import merge_plan
-from experiments.merge_config import register_schemas as register_merge_schemas
-from experiments.outcomes import with_tables
-from experiments.sweep_config import register_schemas as register_sweep_schemas
-from experiments.sweep_config import sweep_plan
+from experiments.config.evaluate import evaluate_plan
+from experiments.config.evaluate import register_schemas as register_evaluate_schemas
+from experiments.config.merge import merge_plan
+from experiments.config.merge import register_schemas as register_merge_schemas
+from experiments.config.study import CONF, register_schemas, study
+from experiments.config.sweep import register_schemas as register_sweep_schemas
+from experiments.config.sweep import sweep_plan
+from experiments.study.outcomes import with_tables
 from lata.methods import methods
 
 ROOT = Path(__file__).resolve().parent.parent

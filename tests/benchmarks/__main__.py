@@ -19,9 +19,9 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from eval.harness import EvalSettings, Evaluator
-from experiments import worker
 from experiments.mini.family import MiniFamily
-from experiments.worker import Context, Job
+from experiments.steps import worker
+from experiments.steps.worker import Context, Job
 
 
 def main() -> None:

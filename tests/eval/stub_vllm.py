@@ -1,4 +1,4 @@
-"""The part of vLLM's interface that `eval.vllm` uses, over a model of transformers, with vLLM's own refusals."""
+"""What `eval.backends.vllm` uses of vLLM's interface, over a model of transformers, with vLLM's own refusals."""
 
 from __future__ import annotations
 

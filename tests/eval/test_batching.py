@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.batching import evaluate_fitting, halving, longest_first, rolling_windows, scored_documents
+from eval.backends.batching import evaluate_fitting, halving, longest_first, rolling_windows, scored_documents
 from eval.harness import EvalSettings, Evaluator
 
 PREFIX = 99
@@ -101,7 +101,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
 def test_scores_after_halving_are_those_of_the_smaller_batch_size(
     tiny_model: Callable[..., Any], tokenizer: Any, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eval import model
+    from eval.backends import hf as model
 
     settings = EvalSettings(data_dir=data_dir, tasks=("wikitext", "gsm8k"), batch_size=8, device="cpu", limit=6)
     evaluator = Evaluator(settings, tokenizer)

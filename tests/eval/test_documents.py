@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.data import mini, read_documents
+from eval.documents.files import mini, read_documents
 
 
 def test_fields_are_kept_as_they_are_and_others_left_out(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from eval.fingerprint import task_fingerprint
-from eval.judge_settings import JudgeSettings
+from eval.judge.settings import JudgeSettings
 from eval.settings import CODE_TASKS, CORE_TASKS, TASKS, EvalSettings, has_development_split
 
 

@@ -87,8 +87,8 @@ def test_a_choice_is_scored_for_itself_not_for_the_end_behind_it(
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from eval.model import CausalLM
-    from eval.requests import Requests
+    from eval.backends.hf import CausalLM
+    from eval.backends.requests import Requests
 
     asked: list[Instance] = [
         Instance("loglikelihood", {}, ("Ona lies", choice), i, metadata=("t", i, 1))  # type: ignore[arg-type]

@@ -12,10 +12,10 @@ from eval_documents import PAGES, PROBLEMS
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from eval import generate
-from eval.model import CausalLM
-from eval.requests import Requests
-from eval.stops import StopStrings
+from eval.backends import generate
+from eval.backends.hf import CausalLM
+from eval.backends.requests import Requests
+from eval.backends.stops import StopStrings
 
 PROMPTS = [f"Question: {row['question']}\nAnswer:" for row in PROBLEMS] + ["\n", "Ona", PAGES[2]]
 

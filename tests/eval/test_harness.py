@@ -42,7 +42,7 @@ def stock_evaluation(model: Any, tokenizer: Any, settings: EvalSettings) -> Any:
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
-    from eval.task_loading import load_tasks
+    from eval.documents.loading import load_tasks
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     return evaluate(
@@ -180,7 +180,7 @@ def test_token_perplexity_divides_by_the_tokens_of_the_text(result: Evaluation, 
 
 
 def detokenised(row: dict[str, Any]) -> str:
-    from eval.stock import merged_config
+    from eval.documents.stock import merged_config
 
     return str(merged_config("wikitext/wikitext.yaml", {})["doc_to_target"](row))
 

@@ -50,7 +50,7 @@ def test_canonical_solutions_score_one_and_mutated_ones_zero_through_the_task(
     bench_data: Path, human_eval: list[dict[str, str]]
 ) -> None:
     """All 164, and 164 whose every answer is off, as answers of a model: filter, sandbox and metric."""
-    from eval.task_loading import build_requests, load_tasks
+    from eval.documents.loading import build_requests, load_tasks
 
     tasks = load_tasks(EvalSettings(source="local", data_dir=bench_data, tasks=("humaneval",)))
     build_requests(tasks)

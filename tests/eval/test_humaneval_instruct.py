@@ -48,7 +48,7 @@ def stock() -> Iterator[Any]:
 
 
 def instruct(data_dir: Path, tokenizer: Any = None, source: str = "mini") -> Any:
-    from eval.task_loading import build_requests, load_tasks
+    from eval.documents.loading import build_requests, load_tasks
 
     tasks = load_tasks(EvalSettings(data_dir=data_dir, tasks=(TASK,), source=source))
     build_requests(tasks, templated=tokenizer)
@@ -71,7 +71,7 @@ def test_prompts_equal_those_of_the_stock_task(
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    from eval.stock import STOCK_ROOT
+    from eval.documents.stock import STOCK_ROOT
 
     chat = copy.deepcopy(tokenizer)
     chat.chat_template = TEMPLATE

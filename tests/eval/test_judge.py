@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 from stub_endpoint import Answer, Clock, Seen, StubEndpoint, fails, grades, says
 
-from eval import judge, judge_cache, judge_pace
-from eval.judge import Judgement, check, estimate, score
-from eval.judge_rubric import RUBRIC_VERSION, SYSTEM
-from eval.judge_settings import JudgeSettings
+from eval.judge import cache as judge_cache
+from eval.judge import grading as judge
+from eval.judge import pace as judge_pace
+from eval.judge.grading import Judgement, check, estimate, score
+from eval.judge.rubric import RUBRIC_VERSION, SYSTEM
+from eval.judge.settings import JudgeSettings
 
 KEY = "sk-test-0123456789-secret"
 

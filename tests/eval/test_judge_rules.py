@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from stub_endpoint import Clock
 
-from eval import judge_pace, judge_rubric
-from eval.judge_pace import Pace, Stopped, backoff, retry_after
-from eval.judge_rubric import messages, parse
-from eval.judge_settings import JudgeSettings
+from eval.judge import pace as judge_pace
+from eval.judge import rubric as judge_rubric
+from eval.judge.pace import Pace, Stopped, backoff, retry_after
+from eval.judge.rubric import messages, parse
+from eval.judge.settings import JudgeSettings
 
 URL = "http://127.0.0.1:1/v1"
 
@@ -202,7 +203,8 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(headers: dict[str, str], ex
 
 def test_importing_the_judge_imports_no_client() -> None:
     script = (
-        "import sys, eval.judge; print(sorted({'openai', 'httpx', 'httpx2', 'torch', 'pandas'} & sys.modules.keys()))"
+        "import sys, eval.judge.grading; "
+        "print(sorted({'openai', 'httpx', 'httpx2', 'torch', 'pandas'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -21,10 +21,10 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from eval import logits
-from eval.logits import TokenScorer
-from eval.model import CausalLM
-from eval.requests import Requests
+from eval.backends import logits
+from eval.backends.hf import CausalLM
+from eval.backends.logits import TokenScorer
+from eval.backends.requests import Requests
 
 SMALL = {
     **{"vocab_size": 400, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "head_dim": 8},

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from eval.backends.hf import CausalLM, language_model
+from eval.backends.requests import Asked, Requests, prompt_tokens
 from eval.harness import EvalSettings
-from eval.model import CausalLM, language_model
-from eval.requests import Asked, Requests, prompt_tokens
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])

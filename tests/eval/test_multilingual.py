@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from multilingual_documents import COUNT, rows, write
 
-from eval import multilingual_scores as scores
+from eval.documents.loading import load_tasks
+from eval.documents.stock import STOCK_ROOT
 from eval.fingerprint import task_fingerprint
 from eval.harness import EvalSettings, Evaluator
-from eval.multilingual import MULTILINGUAL, StockEntry
-from eval.multilingual_rows import DEV_ROWS, checked_row, hub, local, subjects
+from eval.multilingual import scores
+from eval.multilingual.entries import MULTILINGUAL, StockEntry
+from eval.multilingual.rows import DEV_ROWS, checked_row, hub, local, subjects
 from eval.schema import METRICS, PRIMARY
 from eval.settings import TASK_FOLDER
-from eval.stock import STOCK_ROOT
-from eval.task_loading import load_tasks
 
 GENERATED = [task for task, entry in MULTILINGUAL.items() if "generation_kwargs" in entry.changed]
 
@@ -193,7 +193,7 @@ def test_both_backends_score_all_tasks(
     chosen = settings(folder, *MULTILINGUAL, backend=backend, batch_size=5, limit=3)
     model: Any = tiny_model(0, max_position_embeddings=2048)
     if backend == "vllm":
-        from eval.vllm import Engine
+        from eval.backends.vllm import Engine
 
         module = types.ModuleType("vllm")
         module.LLM, module.SamplingParams = stub_vllm.LLM, stub_vllm.SamplingParams  # type: ignore[attr-defined]
@@ -283,7 +283,7 @@ def test_the_fingerprint_covers_rows_shots_and_lm_evals_files(
 def test_fingerprinting_loads_nothing_heavy(folder: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from eval.harness import EvalSettings, task_fingerprint; "
-        "from eval.multilingual import MULTILINGUAL; "
+        "from eval.multilingual.entries import MULTILINGUAL; "
         f"task_fingerprint(EvalSettings(tuple(MULTILINGUAL), 'local', Path({str(folder)!r}))); "
         "heavy = {'torch', 'transformers', 'lm_eval', 'datasets', 'pandas', 'numpy', 'yaml'} & set(sys.modules); "
         "assert not heavy, heavy"
@@ -296,7 +296,8 @@ def test_neither_evaluate_nor_the_network_is_needed(folder: Path) -> None:
     code = (
         "import socket, sys; sys.modules['evaluate'] = None; "
         "socket.socket.connect = lambda *_: sys.exit('the network was reached'); "
-        "from pathlib import Path; from eval.settings import EvalSettings; from eval.task_loading import load_tasks; "
+        "from pathlib import Path; from eval.settings import EvalSettings; "
+        "from eval.documents.loading import load_tasks; "
         f"load_tasks(EvalSettings({tasks!r}, 'local', Path({str(folder)!r})))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=120)

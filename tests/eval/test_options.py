@@ -13,10 +13,10 @@ import pytest
 from eval_documents import DOCUMENTS, PROGRAMS, REQUESTS, ROWS
 from multilingual_documents import write as write_multilingual
 
+from eval.backends.requests import conversation
 from eval.harness import EvalSettings, Evaluation, Evaluator
-from eval.judge import Judgement
-from eval.judge_settings import JudgeSettings
-from eval.requests import conversation
+from eval.judge.grading import Judgement
+from eval.judge.settings import JudgeSettings
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
@@ -157,7 +157,7 @@ def test_templated_prompts_are_those_of_lm_eval_and_built_once(
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
-    from eval.task_loading import load_tasks
+    from eval.documents.loading import load_tasks
 
     settings = EvalSettings(data_dir=data_dir, tasks=("gsm8k",), limit=3, device="cpu", chat_template="on")
     stock = evaluate(
@@ -273,8 +273,8 @@ def judged(
             asked.extend(answers)
             return [Judgement(row["item"], grade(row["item"]), "because", cached=False) for row in answers]
 
-        monkeypatch.setattr("eval.judge.check", lambda settings: None)
-        monkeypatch.setattr("eval.judge.score", score)
+        monkeypatch.setattr("eval.judge.grading.check", lambda settings: None)
+        monkeypatch.setattr("eval.judge.grading.score", score)
         judge = JudgeSettings(base_url="http://localhost:1/v1", model="wise")
         settings = EvalSettings(data_dir=data_dir, tasks=("refusal",), device="cpu", judge=judge, chat_template="on")
         return Evaluator(settings, chat_tokenizer)(ending(tiny_model(0))), asked

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from eval_documents import PROBLEMS, PROGRAMS, REQUESTS, write_lines
 
+from eval.documents.sources import hub, is_title, local, read_pages
 from eval.fingerprint import task_fingerprint
 from eval.settings import EvalSettings
-from eval.sources import hub, is_title, local, read_pages
 
 FIELDS = ["question", "answer"]
 SOLVED = [{"question": f"What is {i} and {i}?", "answer": f"#### {2 * i}"} for i in range(8)]

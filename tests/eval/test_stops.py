@@ -15,9 +15,9 @@ from lm_eval.models.huggingface import HFLM
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from eval.generate import supports
-from eval.model import CausalLM
-from eval.requests import Requests
+from eval.backends.generate import supports
+from eval.backends.hf import CausalLM
+from eval.backends.requests import Requests
 
 SPECIAL = ["<|end|>", "<s>", "</s>", "<|im_end|>"]
 WORDS = ["a", "b", "b:", "ab", "Question:", "\n", "\n\n", " a", " b", " ", "é", "1", " 1", ".", " .", "n't"]

@@ -35,7 +35,7 @@ SOURCES = ("mini", "local", "hub")
 def load(
     data_dir: Path, tasks: tuple[str, ...] = CORE_TASKS, source: str = "mini", **settings: Any
 ) -> dict[str, Any]:
-    from eval.task_loading import load_tasks
+    from eval.documents.loading import load_tasks
 
     return load_tasks(EvalSettings(data_dir=data_dir, tasks=tasks, source=source, **settings))
 
@@ -56,7 +56,7 @@ def stock_config(task: str, functions: bool = False) -> dict[str, Any]:
     """The stock YAML, its functions left as names, or imported (``humaneval``'s would fetch code from the hub)."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    from eval.stock import STOCK_ROOT
+    from eval.documents.stock import STOCK_ROOT
 
     return load_yaml(STOCK_ROOT / task / f"{task}.yaml", resolve_func=functions)
 
@@ -143,7 +143,7 @@ def test_stop_strings_filters_and_metrics_are_the_stock_ones(data_dir: Path) -> 
 
 @pytest.mark.parametrize("task", ["wikitext", "gsm8k"])
 def test_requests_and_targets_equal_the_stock_tasks(data_dir: Path, task: str) -> None:
-    from eval.stock import merged_config
+    from eval.documents.stock import merged_config
 
     ours = load(data_dir, (task,))[f"{task}_mini"]
     ours.build_all_requests(rank=0, world_size=1)

@@ -17,12 +17,12 @@ import torch
 from eval_documents import PAGES, PROBLEMS
 from lm_eval.api.instance import Instance
 
-from eval import vllm
+from eval.backends import vllm
+from eval.backends.hf import CausalLM, language_model
+from eval.backends.requests import Requests
+from eval.backends.vllm import Engine
+from eval.backends.vllm_lm import EngineLM
 from eval.harness import EvalSettings, Evaluator
-from eval.model import CausalLM, language_model
-from eval.requests import Requests
-from eval.vllm import Engine
-from eval.vllm_lm import EngineLM
 
 PROMPTS = [f"Question: {row['question']}\nAnswer:" for row in PROBLEMS] + ["\n", "Ona", PAGES[2]]
 
@@ -190,7 +190,9 @@ def test_without_vllm_the_message_says_what_to_install(
 
 
 def test_the_backend_imports_nothing_heavy_until_it_is_opened() -> None:
-    script = "import sys, eval.vllm; print({'torch', 'transformers', 'lm_eval', 'vllm'} & sys.modules.keys())"
+    script = (
+        "import sys, eval.backends.vllm; print({'torch', 'transformers', 'lm_eval', 'vllm'} & sys.modules.keys())"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -10,10 +10,10 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from safetensors.numpy import save_file
 
-from experiments.config import CONF
-from experiments.plan_config import Planning, planning, register_schemas
-from experiments.plan_shapes import Shape
-from experiments.plan_study import Estimate, estimate
+from experiments.config.study import CONF
+from experiments.planning.config import Planning, planning, register_schemas
+from experiments.planning.estimate import Estimate, estimate
+from experiments.planning.shapes import Shape
 
 MINI_SHAPE = Shape(6, 128, 344, 4, 4, 32, 640, 512, tied=True)
 SMALL = Shape(2, 8, 16, 2, 1, 4, 32, 64, tied=False)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from mounted import run_mounted
 
-from experiments import claims as module
-from experiments.claims import Claim, Claims
-from experiments.store import Store
+from experiments.steps import leases as module
+from experiments.steps.leases import Claim, Claims
+from experiments.steps.store import Store
 
 KIND = "evaluation"
 PROCESSES = multiprocessing.get_context("spawn")
@@ -120,7 +120,7 @@ def test_a_holder_that_ended_between_creating_and_writing_is_told_by_age(tmp_pat
 
 def test_a_holder_of_this_machine_that_has_ended_is_seen_at_once(tmp_path: Path) -> None:
     script = (
-        "import os, sys, pathlib; from experiments.claims import Claims;"
+        "import os, sys, pathlib; from experiments.steps.leases import Claims;"
         f"assert Claims(pathlib.Path(sys.argv[1])).take({KIND!r}, 'ab'); os.kill(os.getpid(), 9)"
     )
     dead = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
@@ -146,7 +146,7 @@ def test_a_clock_that_disagrees_with_the_file_servers_changes_nothing(
         now = os.stat(path).st_mtime + ahead
         touch(path, (now, now))
 
-    monkeypatch.setattr("experiments.claims.os.utime", served)
+    monkeypatch.setattr("experiments.steps.leases.os.utime", served)
     claims = Claims(tmp_path, expiry=100)
     file = left_behind(tmp_path)
     served(file)

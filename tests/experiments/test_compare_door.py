@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "results"))
 from synthetic_sweep import Truth, make_sweep
 
 from experiments.compare import default_folder
-from experiments.compare_config import CompareConfig, ComparePlan, overrides
+from experiments.config.compare import CompareConfig, ComparePlan, overrides
 from results import stored
 
 METHODS = {"ta": Truth(6.0, 0.8, 0.5), "ties": Truth(5.0, 0.8, 0.4), "lata_log": Truth(9.0, 0.8, 0.85)}

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments import method_choices
-from experiments.config import CONF, StudyPlan, register_schemas, study
-from experiments.frames import facts
-from experiments.method_choices import MethodChoice, resolve_methods
-from experiments.pipeline import entries_of
-from experiments.sweep_config import register_schemas as register_sweep_schemas
-from experiments.sweep_config import sweep_plan
+from experiments.config import methods as method_choices
+from experiments.config.methods import MethodChoice, resolve_methods
+from experiments.config.study import CONF, StudyPlan, register_schemas, study
+from experiments.config.sweep import register_schemas as register_sweep_schemas
+from experiments.config.sweep import sweep_plan
+from experiments.study.frames import facts
+from experiments.study.run import entries_of
 from lata.methods import get
 from lata.methods.rules import OneOf
 from lata.weighting import RANK_SCHEDULES

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import devices
+from experiments.steps import devices
 
 LISTED = {
     "": [],
@@ -62,7 +62,7 @@ def test_without_the_tool_the_driver_says(tool: str | None, tmp_path: Path, monk
 
 
 def test_asking_loads_nothing_heavy() -> None:
-    script = "import sys; from experiments.devices import gpus; gpus(); print('torch' in sys.modules)"
+    script = "import sys; from experiments.steps.devices import gpus; gpus(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

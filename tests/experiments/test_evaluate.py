@@ -16,8 +16,8 @@ from hydra import compose, initialize_config_dir
 
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
 from experiments import evaluate as door
-from experiments.config import CONF
-from experiments.evaluate_config import EvaluatePlan, evaluate_plan, register_schemas
+from experiments.config.evaluate import EvaluatePlan, evaluate_plan, register_schemas
+from experiments.config.study import CONF
 
 PAGES = [f" = Town {i} = \n\n Town {i} lies on the river Ona , in the north .\n" for i in range(6)]
 REQUESTS = [{"prompt": f"Instruction: open gate {i}\nResponse:", "complies": rf"Sure\. Gate {i}"} for i in range(6)]
@@ -187,7 +187,7 @@ def test_the_effective_batch_size_is_recorded_and_keyed(
 ) -> None:
     import torch
 
-    from eval import model
+    from eval.backends import hf as model
 
     whole = model.greedy
 
@@ -248,7 +248,7 @@ def test_the_paper_configuration_composes() -> None:
 
 
 def test_every_key_of_a_judge_can_be_given() -> None:
-    from experiments.config import eval_settings
+    from experiments.config.study import eval_settings
 
     given = ("eval.judge.base_url=http://localhost:1/v1", "eval.judge.model=m", "eval.judge.max_retries=2")
     judge = eval_settings(plan("model=a/b", *given).config.eval, judge_cache=Path("c")).judge
@@ -312,7 +312,7 @@ def test_a_kind_of_model_that_transformers_does_not_know_is_refused(place: Path,
 
 
 def test_vllm_that_is_not_installed_is_one_line(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.devices.find_spec", lambda _: None)
+    monkeypatch.setattr("experiments.steps.devices.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"pip install 'lata-bench\[vllm\]'"):
         evaluated(place, tmp_path / "out", "eval.backend=vllm")
 
@@ -359,8 +359,8 @@ def test_help_is_answered_without_heavy_imports(tmp_path: Path) -> None:
 
 
 def test_a_study_can_be_scored_on_the_benchmarks_files_and_tells_no_folder(place: Path) -> None:
-    from experiments import config
-    from experiments.pipeline import _PLACES, _without
+    from experiments.config import study as config
+    from experiments.study.run import _PLACES, _without
 
     def composed(*given: str) -> config.StudyPlan:
         config.register_schemas()

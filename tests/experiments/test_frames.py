@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from eval.schema import ITEM_COLUMNS
-from experiments.frames import facts_of_noise
-from experiments.jobs import AGAIN, TEST, Job
+from experiments.steps.jobs import AGAIN, TEST, Job
+from experiments.study.frames import facts_of_noise
 
 
 def files(right: int, batch_size: int, n: int = 8) -> dict[str, bytes]:

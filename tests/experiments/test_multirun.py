@@ -13,7 +13,7 @@ import pytest
 from interrupts import hear_ctrl_c
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
-from experiments.cli import explain
+from experiments.config.cli import explain
 from tests.experiments.small_study import SMALL, environment
 
 #: A command whose jobs say what they got, and do as their number tells.

@@ -10,9 +10,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from experiments.config import CONF
-from experiments.merge_config import register_schemas
-from experiments.override_words import advice, for_hydra, quoted
+from experiments.config.merge import register_schemas
+from experiments.config.overrides import advice, for_hydra, quoted
+from experiments.config.study import CONF
 
 ODD = [
     "/runs/epoch=3-step=10",

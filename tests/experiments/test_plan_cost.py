@@ -12,15 +12,15 @@ import pytest
 import yaml
 from plan_questions import CONFIG, MINI_SHAPE, SMALL, asked, local_family, made
 
-from eval.data import read_documents
+from eval.documents.files import read_documents
+from eval.documents.sources import local_path, read_pages
 from eval.settings import TASKS
-from eval.sources import local_path, read_pages
-from experiments import plan_cost as cost
-from experiments.config import CONF
-from experiments.plan_documents import documents
-from experiments.plan_machines import MACHINES
-from experiments.plan_recorded import GUESSED, MINI, RECORDED, Documents
-from experiments.plan_shapes import PUBLISHED, Shape, shape_of
+from experiments.config.study import CONF
+from experiments.planning import cost as cost
+from experiments.planning.documents import documents
+from experiments.planning.machines import MACHINES
+from experiments.planning.recorded import GUESSED, MINI, RECORDED, Documents
+from experiments.planning.shapes import PUBLISHED, Shape, shape_of
 from lata.methods import get
 from lata.planning import Rates as MergeRates
 

@@ -19,13 +19,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from experiments.config import CONF
-from experiments.pipeline import entries_of
+from experiments.config.study import CONF
+from experiments.config.sweep import Selection, SweepPlan
 from experiments.plan import record
-from experiments.plan_machines import MACHINES
-from experiments.plan_study import estimate
-from experiments.plan_text import WIDTH, describe
-from experiments.sweep_config import Selection, SweepPlan
+from experiments.planning.estimate import estimate
+from experiments.planning.machines import MACHINES
+from experiments.planning.text import WIDTH, describe
+from experiments.study.run import entries_of
 
 
 @pytest.mark.parametrize("file", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda file: file.stem)

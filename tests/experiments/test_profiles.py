@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.profiles import profile
+from experiments.config.profiles import profile
 
 PROFILE = (("code", (0.98, 0.5, -0.25)), ("math", (1.0, None, 0.75)))
 

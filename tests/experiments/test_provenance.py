@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments import provenance
-from experiments.config import CONF, StudyPlan, plain, register_schemas, study
-from experiments.evaluate_config import _name
-from experiments.family_config import ModelConfig
-from experiments.pipeline import _PLACES, _without
-from experiments.tracking import wandb_name
+from experiments.config.evaluate import _name
+from experiments.config.family import ModelConfig
+from experiments.config.study import CONF, StudyPlan, plain, register_schemas, study
+from experiments.study import provenance
+from experiments.study.run import _PLACES, _without
+from experiments.study.tracking import wandb_name
 from lata.output.facts import public_source
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import provenance
-from experiments.secrets import looks_secret, masked, refuse_values, refuse_words
+from experiments.config.secrets import looks_secret, masked, refuse_values, refuse_words
+from experiments.study import provenance
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "hf_" + "aB3" * 12

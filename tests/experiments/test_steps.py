@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from eval.settings import EvalSettings
-from experiments.jobs import Job
-from experiments.steps import _groups, said_once
+from experiments.steps.jobs import Job
+from experiments.steps.queue import _groups, said_once
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.store import Store, key_of, write_atomic
+from experiments.steps.store import Store, key_of, write_atomic
 
 
 def test_an_entry_comes_back_as_it_was_put(tmp_path: Path) -> None:

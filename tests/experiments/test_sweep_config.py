@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.config import CONF
-from experiments.jobs import point_of
-from experiments.sweep_config import LAMBDAS, SweepPlan, register_schemas, sweep_plan
+from experiments.config.study import CONF
+from experiments.config.sweep import LAMBDAS, SweepPlan, register_schemas, sweep_plan
+from experiments.steps.jobs import point_of
 
 
 def plan(*overrides: str) -> SweepPlan:

@@ -10,11 +10,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from eval.schema import PRIMARY
-from experiments.config import CONF
-from experiments.jobs import DEVELOPMENT, STABILITY, Job, Lam
-from experiments.steps import Files, Scoring, Steps, Weights
-from experiments.sweep_config import register_schemas, sweep_plan
-from experiments.sweeping import Sweeping
+from experiments.config.study import CONF
+from experiments.config.sweep import register_schemas, sweep_plan
+from experiments.steps.jobs import DEVELOPMENT, STABILITY, Job, Lam
+from experiments.steps.queue import Files, Scoring, Steps, Weights
+from experiments.study.sweep import Sweeping
 
 TASKS = {STABILITY: ("wikitext",), DEVELOPMENT: ("gsm8k", "humaneval")}
 #: MetaGPT's λ.

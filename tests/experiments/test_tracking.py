@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
-from experiments.tracking import optional_tables
+from experiments.study.tracking import optional_tables
 from results.inputs import GRANULAR, Study
 from results.sweep import Sweep
 

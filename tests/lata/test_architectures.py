@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 import lata
 from eval.harness import EvalSettings, Evaluator
-from experiments.scored import find
+from experiments.steps.models import find
 from lata.live import load
 from lata.memory import DTYPES
 from lata.tensors import TensorInfo

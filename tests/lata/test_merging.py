@@ -22,7 +22,7 @@ from random_models import NEEDED
 from safetensors.torch import load_file
 
 import lata
-from experiments.profiles import profile
+from experiments.config.profiles import profile
 from lata import merging
 from lata.checkpoints import FolderCheckpoint
 from lata.checkpoints.digests import tensor_digests, weights_digest
@@ -525,8 +525,8 @@ FORGETTING = ("ta", "lata_threshold", "lata_log", "lata_linear", "safety_arithme
 
 @pytest.mark.parametrize("method", FORGETTING)
 def test_the_door_makes_a_target_forget(models: Models, tmp_path: Path, method: str) -> None:
+    from experiments.config.merge import merge_plan
     from experiments.merge import merge
-    from experiments.merge_config import merge_plan
 
     schema = OmegaConf.create({"method": {"name": method}, "lam": 0.7, "mode": "forget", "output": f"{tmp_path}/out"})
     family = {role: str(models.folder / role) for role in ("base", "pre")}
@@ -543,8 +543,8 @@ def test_the_door_makes_a_target_forget(models: Models, tmp_path: Path, method: 
 
 
 def test_a_recipe_with_a_profile_from_a_table_makes_the_same_bytes_again(models: Models, tmp_path: Path) -> None:
+    from experiments.config.merge import merge_plan
     from experiments.merge import merge
-    from experiments.merge_config import merge_plan
 
     table = tmp_path / "other.csv"
     lata.similarity(models.folder / "base", models.folder / "pre", models.experts).to_csv(table)

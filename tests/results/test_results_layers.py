@@ -15,7 +15,7 @@ from synthetic_study import make_study
 from synthetic_sweep import Truth, make_sweep
 
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
-from experiments.profiles import profile
+from experiments.config.profiles import profile
 from lata.quantities import MEASURED_NOTE, OUTSIDE
 from results import stored
 from results.analysis import analyse

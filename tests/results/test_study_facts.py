@@ -6,8 +6,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from experiments.config import CONF, register_schemas, study
-from experiments.frames import facts
+from experiments.config.study import CONF, register_schemas, study
+from experiments.study.frames import facts
 
 
 def facts_of(*overrides: str) -> dict[str, Any]:

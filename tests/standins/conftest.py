@@ -14,7 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 #: What a worker imports first; the server of forks does so once for all of them.
-PRELOADED = ["torch", "transformers", "lm_eval.models.huggingface", "datasets", "experiments.worker", "lata"]
+PRELOADED = ["torch", "transformers", "lm_eval.models.huggingface", "datasets", "experiments.steps.worker", "lata"]
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def quick_workers(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    monkeypatch.setattr("experiments.steps.get_context", lambda _: context)
+    monkeypatch.setattr("experiments.steps.queue.get_context", lambda _: context)
     said = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0"}
     said |= {"LATA_CACHE": str(workshop.root / "cache"), "PYTHONPATH": str(ROOT)}
     for name, value in said.items():

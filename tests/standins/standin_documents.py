@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.multilingual import MULTILINGUAL, Kind
-from eval.sources import read_pages
+from eval.documents.sources import read_pages
+from eval.multilingual.entries import MULTILINGUAL, Kind
 
 #: Documents of a task.
 DOCUMENTS = 4

@@ -16,9 +16,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 from standin_models import StandInFamily
 
-from experiments.config import CONF
-from experiments.config import register_schemas as register_study
-from experiments.sweep_config import register_schemas as register_sweep
+from experiments.config.study import CONF
+from experiments.config.study import register_schemas as register_study
+from experiments.config.sweep import register_schemas as register_sweep
 
 PRIMARY = {"reproduce": "config", "sweep": "sweep"}
 

@@ -14,8 +14,8 @@ from standin_documents import write
 from standin_models import HIDDEN, StandInFamily
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eval.generate import greedy, supports
-from eval.stops import StopStrings
+from eval.backends.generate import greedy, supports
+from eval.backends.stops import StopStrings
 from lata.checkpoints import open_checkpoint
 
 GEMMA, TIED = "google/gemma-2-2b", "meta-llama/Llama-3.2-3B"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from eval.documents.stock import StockTask
 from eval.sandbox import Outcome, Program, run_once
-from eval.stock import StockTask
 
 TEMPERATURE = 0.8
 TOP_P = 0.95
