@@ -24,7 +24,7 @@ test: $(VENV)/installed ## run the tests
 
 outcomes: $(VENV)/installed ## make the committed tables, claims and reports again
 	$(BIN)/python -m experiments.study.outcomes
-	$(BIN)/python -m results.error_rates
+	$(BIN)/python -m results.claims.error_rates
 
 lint: $(VENV)/installed ## check style and types
 	$(BIN)/ruff check .

@@ -20,10 +20,10 @@ from lata.names import for_file
 
 def compare(plan: ComparePlan) -> None:
     """Read the runs, compare them, print the answers."""
-    from results import stored
-    from results.compared import compare_runs
-    from results.compared_analysis import check_runs
-    from results.pooled import pool
+    from results.analysis.comparison import check_runs
+    from results.study import store as stored
+    from results.study.union import pool
+    from results.summaries.comparison import compare_runs
 
     runs = {name: stored.load(folder) for name, folder in plan.runs.items()}
     baseline = plan.config.baseline or str(next(iter(runs.values())).meta.get("baseline", "ta"))

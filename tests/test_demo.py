@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMITTED = ROOT / "results" / "mini"
+COMMITTED = ROOT / "results" / "outcomes" / "mini"
 
 
 def answers(run: Path) -> pd.Series:

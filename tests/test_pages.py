@@ -40,7 +40,10 @@ def test_every_command_of_the_page_on_full_scale_composes(door: str, words: list
         check(compose(name, overrides=words))
 
 
-PAGES = ["README.md", *sorted(f"{path}/README.md" for path in ("conf", "lata/methods", "results", "results/paper"))]
+PAGES = [
+    "README.md",
+    *sorted(f"{path}/README.md" for path in ("conf", "lata/methods", "results", "results/outcomes/paper")),
+]
 PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "eval").rglob("README.md"))
 
 

@@ -103,7 +103,7 @@ def test_the_installation_by_hand_is_what_make_does() -> None:
 )
 def test_the_tables_are_the_committed_ones(block: str, table: str) -> None:
     shown = README.split(f"<!-- {block} -->")[1].split(f"<!-- /{block} -->")[0]
-    assert shown.strip() == (ROOT / "results" / table).read_text(encoding="utf-8").strip()
+    assert shown.strip() == (ROOT / "results" / "outcomes" / table).read_text(encoding="utf-8").strip()
 
 
 def test_making_outcomes_again_leaves_readme_as_it_is() -> None:
@@ -112,7 +112,7 @@ def test_making_outcomes_again_leaves_readme_as_it_is() -> None:
 
 def cells(table: str) -> dict[str, dict[str, str]]:
     """Method → column → cell of the first section of a committed table."""
-    with (ROOT / "results" / table).open(encoding="utf-8", newline="") as stream:
+    with (ROOT / "results" / "outcomes" / table).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     return {row["method"]: row for row in rows if row["section"] in (rows[0]["section"], "controls")}
 
@@ -139,7 +139,7 @@ def test_the_sentences_below_the_tables_say_what_they_say() -> None:
 
 def test_the_verdicts_are_the_committed_ones() -> None:
     shown = README.split("<!-- claims -->")[1].split("<!-- /claims -->")[0].strip()
-    claims = (ROOT / "results/mini/claims.md").read_text(encoding="utf-8")
+    claims = (ROOT / "results/outcomes/mini/claims.md").read_text(encoding="utf-8")
     assert shown.startswith("| claim |")
     assert shown in claims
     assert shown.count("\n| C") == 7

@@ -21,10 +21,10 @@ from experiments.steps.queue import Files, Scoring, Weights
 from experiments.study.provenance import command
 from lata import weighting
 from lata.quantities import MEASURED
-from results.inputs import GRANULAR
-from results.noise import noise_floor, primary_floors
-from results.study import Study
-from results.sweep import Sweep
+from results.statistics.noise import noise_floor, primary_floors
+from results.study.run import GRANULAR
+from results.study.sweep import Sweep
+from results.summaries.study import Study
 
 Evaluations = Mapping[Scoring, Files]
 
@@ -100,7 +100,7 @@ def make_sweep(
 
 
 def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, run_key: str) -> dict[str, Any]:
-    """What tables and claims need to know of a study beside its numbers; see `results.inputs.Study`."""
+    """What tables and claims need to know of a study beside its numbers; see `results.study.run.Study`."""
     config = plan.config
     choices = (*plan.methods, *plan.forget_methods)
     meta: dict[str, Any] = {
@@ -220,7 +220,7 @@ def layers(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> tu
 
 
 def granular(plan: StudyPlan, similarities: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
-    """What was measured of every layer and task at every granularity, see `results.inputs.Study`."""
+    """What was measured of every layer and task at every granularity, see `results.study.run.Study`."""
     rows = [
         (
             plan.config.family.name,

@@ -1,8 +1,8 @@
 """Committed outcomes anew: ``python -m experiments.study.outcomes``.
 
-Reads the stored items and scores of every run in ``results/``, writes its tables, figures, claims and report again,
-and puts the tables that README shows back into it. Nothing is trained, merged or evaluated: it takes a minute. Two
-calls give the same bytes.
+Reads the stored items and scores of every run in ``results/outcomes/``, writes its tables, figures, claims and report
+again, and puts the tables that README shows back into it. Nothing is trained, merged or evaluated: it takes a minute.
+Two calls give the same bytes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ SHOWN = {
 
 def outcomes(root: Path) -> list[Path]:
     """The folders of the committed runs."""
-    return sorted(file.parent for file in (root / "results").glob("*/study.json"))
+    return sorted(file.parent for file in (root / "results" / "outcomes").glob("*/study.json"))
 
 
 def remake(folder: Path) -> None:
     """Write everything of one run again, and its new digests into ``provenance.json``."""
-    from results import stored
-    from results.study import summarise
-    from results.sweep_summary import summarise_sweep
+    from results.study import store as stored
+    from results.summaries.study import summarise
+    from results.summaries.sweep import summarise_sweep
 
     run = stored.load(folder)
     summary = summarise_sweep(run, folder) if "development" in run.meta else summarise(run.at(), folder)
@@ -47,7 +47,7 @@ def remake(folder: Path) -> None:
 
 def shown(root: Path, name: str) -> str:
     """What a block of README shows."""
-    text = (root / "results" / SHOWN[name]).read_text(encoding="utf-8").strip()
+    text = (root / "results" / "outcomes" / SHOWN[name]).read_text(encoding="utf-8").strip()
     return text[text.index("| claim |") :].split("\n\n")[0] if name == "claims" else text
 
 
@@ -65,7 +65,7 @@ def with_tables(text: str, root: Path) -> str:
 def main() -> None:
     """The command."""
     for folder in outcomes(ROOT):
-        print(f"results/{folder.name}", flush=True)
+        print(f"results/outcomes/{folder.name}", flush=True)
         remake(folder)
     readme = ROOT / "README.md"
     write_atomic(readme, with_tables(readme.read_text(encoding="utf-8"), ROOT).encode())

@@ -100,7 +100,7 @@ def git_commit() -> dict[str, Any]:
         return done.stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!results/mini")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!results/outcomes/mini")
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return {}

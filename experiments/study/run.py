@@ -21,7 +21,7 @@ from experiments.study import families, provenance
 from lata.output.facts import public_source
 
 if TYPE_CHECKING:
-    from results.study import Summary
+    from results.summaries.study import Summary
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def run(plan: StudyPlan) -> Summary | None:
         return None
 
     from experiments.study.frames import make_study
-    from results.study import summarise
+    from results.summaries.study import summarise
 
     run_key = study.key(plan)
     with watch.stage("tables, figures, report"):

@@ -14,11 +14,11 @@ import pandas as pd
 from eval.schema import ITEM_COLUMNS, METRICS, SCORE_COLUMNS
 from experiments.steps.store import write_atomic
 from experiments.study import provenance
-from results.estimates import fill_scores, measure_all
-from results.files import csv_text
-from results.inputs import Study, rows_of
-from results.items import grids
-from results.lineup import Lineup
+from results.statistics.estimates import fill_scores, measure_all
+from results.statistics.items import grids
+from results.study.lineup import Lineup
+from results.study.run import Study, rows_of
+from results.summaries.files import csv_text
 
 #: What holds for the whole table stands below it.
 _FACTS = ("backend", "dtype", "batch_size", "chat_template", "sandbox")

@@ -22,10 +22,10 @@ from experiments.config.sweep import Selection, SweepPlan
 from experiments.steps.jobs import DEVELOPMENT, STABILITY, TEST, Entry, Job, Lam
 from experiments.steps.queue import Files, Scoring, Steps, Weights
 from experiments.study.run import again, merge_entry, models, prepared, publish
-from results.selection import best, best_forgetting, is_stable, normalised, utilities
+from results.study.selection import best, best_forgetting, is_stable, normalised, utilities
 
 if TYPE_CHECKING:
-    from results.study import Summary
+    from results.summaries.study import Summary
 
 #: What λ is chosen for: seed of the family, merge, label of the method.
 Curve = tuple[int, str, str]
@@ -61,7 +61,7 @@ def run(plan: SweepPlan) -> Summary | None:
         return None
 
     from experiments.study.frames import make_sweep
-    from results.sweep_summary import summarise_sweep
+    from results.summaries.sweep import summarise_sweep
 
     run_key = study.key(plan)
     rows = {entry: sweep.weights[entry.job] for entry in (*sweep.models, *sweep.entries)}

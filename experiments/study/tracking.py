@@ -24,12 +24,12 @@ from eval.schema import PRIMARY
 from experiments.config.study import StudyPlan
 from experiments.steps.store import write_atomic
 from lata.names import for_file
-from results.inputs import rows_of
-from results.sweep import lambdas_of
+from results.study.run import rows_of
+from results.study.sweep import lambdas_of
 
 if TYPE_CHECKING:
-    from results.study import Study, Summary
-    from results.sweep import Sweep
+    from results.study.sweep import Sweep
+    from results.summaries.study import Study, Summary
 
 _MARK = "logged.json"
 _METRIC = ["task", "metric", "filter"]

@@ -19,7 +19,7 @@ from scipy import stats
 
 pytestmark = pytest.mark.slow
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "results" / "outcomes"
 STUDIES, SWEEPS = ("mini",), ("mini_sweep", "mini_choosing", "mini_forgetting_l2")
 PRIMARY = {
     "wikitext": ("word_perplexity", "none"),

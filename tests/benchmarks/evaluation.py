@@ -140,7 +140,7 @@ def _command(folder: Path, data: Path, limit: int, out: Path) -> dict[str, float
     (report,) = out.glob("**/results_*.json")
     results: dict[str, dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["results"]
     found = {}
-    for task, row in results.items():
+    for task, row in results.statistics.items():
         for key, value in row.items():
             metric, _, filter_ = key.partition(",")
             if (

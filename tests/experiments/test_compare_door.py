@@ -17,7 +17,7 @@ from synthetic_sweep import Truth, make_sweep
 
 from experiments.compare import default_folder
 from experiments.config.compare import CompareConfig, ComparePlan, overrides
-from results import stored
+from results.study import store as stored
 
 METHODS = {"ta": Truth(6.0, 0.8, 0.5), "ties": Truth(5.0, 0.8, 0.4), "lata_log": Truth(9.0, 0.8, 0.85)}
 

@@ -39,7 +39,7 @@ def test_a_number_keeps_every_digit_of_the_table(tmp_path: Path) -> None:
 
 
 def test_the_committed_similarities_of_the_miniature_family_are_a_profile() -> None:
-    table = Path(__file__).resolve().parents[2] / "results" / "mini" / "tables" / "similarity.csv"
+    table = Path(__file__).resolve().parents[2] / "results" / "outcomes" / "mini" / "tables" / "similarity.csv"
     found = profile(table)
     assert [task for task, _ in found] == ["code", "math", "ua"]
     assert all(len(numbers) == 12 and all(0 < number <= 1 for number in numbers) for _, numbers in found)  # type: ignore[operator]

@@ -17,7 +17,7 @@ from wandb_log import records
 import lata
 from lata.checkpoints import open_checkpoint
 from lata.checkpoints.digests import digest
-from results.selection import best
+from results.study.selection import best
 
 METHODS = "methods=[ta, {name: dare, drop_rate: 0.5}]"
 #: The last one breaks any model.

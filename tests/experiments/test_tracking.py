@@ -6,8 +6,8 @@ import pandas as pd
 
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
 from experiments.study.tracking import optional_tables
-from results.inputs import GRANULAR, Study
-from results.sweep import Sweep
+from results.study.run import GRANULAR, Study
+from results.study.sweep import Sweep
 
 ITEMS = pd.DataFrame(columns=["seed", "kind", "merge", "label", "point", *ITEM_COLUMNS])
 LAYERS = pd.DataFrame([("mini", 0, "block", "0", 0, "math", 0.9)], columns=list(GRANULAR))

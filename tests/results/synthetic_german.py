@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from eval.schema import METRICS, PRIMARY
-from results.inputs import Study
+from results.study.run import Study
 
 TASKS = ("wikitext", "refusal", "xquad_de", "xnli_de", "truthfulqa_de_mc2")
 MERGE = "target_de-ua"

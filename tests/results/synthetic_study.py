@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from results.inputs import Study
+from results.study.run import Study
 
 METHODS = (
     *("ta", "ties", "dare", "dare_ties", "lata_linear", "lata_log", "lata_threshold"),

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from results.selection import best, best_forgetting, is_stable, normalised
-from results.sweep import Sweep, lambdas_of
+from results.study.selection import best, best_forgetting, is_stable, normalised
+from results.study.sweep import Sweep, lambdas_of
 
 EXPERT_TASK = {"math": "gsm8k", "code": "humaneval", "ua": "refusal"}
 METRIC = {

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_sweep import Truth, make_sweep
 
-from results.compared_curves import Curves
-from results.matched import ALL, MEAN, RANGE, Match, matches, weights_at, weights_over
-from results.sweep import Sweep
+from results.analysis.matched import ALL, MEAN, RANGE, Match, matches, weights_at, weights_over
+from results.analysis.point_curves import Curves
+from results.study.sweep import Sweep
 
 knots = st.lists(st.floats(0.1, 5), min_size=1, max_size=6).map(lambda steps: np.cumsum([0.0, *steps]))
 

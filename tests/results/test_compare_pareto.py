@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_sweep import Truth, make_sweep
 
-from results.compared_curves import Curves
-from results.pareto import ALL, front, hypervolume, on_front, volumes
+from results.analysis.pareto import ALL, front, hypervolume, on_front, volumes
+from results.analysis.point_curves import Curves
 
 LAMBDAS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.4, 2.0)
 

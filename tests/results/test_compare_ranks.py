@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from synthetic_sweep import Truth, make_sweep
 
-from results.analysis import analyse
-from results.ranks import critical_difference, friedman, groups, ranked, ranking
+from results.analysis.ranks import critical_difference, friedman, groups, ranked, ranking
+from results.analysis.snapshot import analyse
 
 # Table 6 of Demšar (2006): ranks of four variants of C4.5 on 14 data sets.
 DEMSAR = np.array(

@@ -14,14 +14,14 @@ from synthetic_study import make_study
 from synthetic_sweep import Truth, make_sweep
 from test_results_study import Checked, digests
 
-from results.compared import ComparedSummary, compare_runs
-from results.compared_analysis import check_runs, compared
-from results.compared_answers import answers
-from results.compared_rows import COLUMNS, record
-from results.figure_cd import critical_difference_diagram
-from results.ranks import Ranking, critical_difference, friedman, groups
-from results.stored import as_sweep
-from results.sweep import Sweep
+from results.analysis.comparison import check_runs, compared
+from results.analysis.outcomes import COLUMNS, record
+from results.analysis.ranks import Ranking, critical_difference, friedman, groups
+from results.answers.comparison import answers
+from results.figures.critical_difference import critical_difference_diagram
+from results.study.store import as_sweep
+from results.study.sweep import Sweep
+from results.summaries.comparison import ComparedSummary, compare_runs
 
 #: One that is better than the baseline, one that is the baseline again, one that breaks at every λ.
 KNOWN = {

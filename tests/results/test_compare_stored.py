@@ -12,11 +12,11 @@ import pytest
 from synthetic_study import make_study
 from synthetic_sweep import METHODS, Truth, make_sweep
 
-from results import stored
-from results.analysis import analyse
-from results.pooled import pool
-from results.study import summarise
-from results.sweep import Sweep
+from results.analysis.snapshot import analyse
+from results.study import store as stored
+from results.study.sweep import Sweep
+from results.study.union import pool
+from results.summaries.study import summarise
 
 FEW = {name: METHODS[name] for name in ("ta", "lata_log")}
 _KEYS = ["seed", "kind", "merge", "label", "point", "task", "metric", "filter", "split"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from results import decisions
-from results.error_rates import PAGE, TRUTHS, inferred, table, values
+from results.claims import decisions
+from results.claims.error_rates import PAGE, TRUTHS, inferred, table, values
 
 
 def test_a_made_up_study_has_the_errors_that_it_is_said_to_have() -> None:

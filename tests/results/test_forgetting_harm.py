@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_sweep import Fall, make_forgetting
 
-from results.bootstrap import interval
-from results.claim_rules import NOT_SUPPORTED, c3
-from results.inputs import Study
-from results.lineup import Lineup, Model
-from results.sweep import Sweep
-from results.sweep_analysis import SweepAnalysis, analyse_sweep
-from results.sweep_breaks import difference, first_crossing
-from results.sweep_harm import Passage, along, gap
+from results.analysis.analysis import SweepAnalysis, analyse_sweep
+from results.analysis.crossings import difference, first_crossing
+from results.analysis.forgetting import Passage, along, gap
+from results.claims.learning import NOT_SUPPORTED, c3
+from results.statistics.bootstrap import interval
+from results.study.lineup import Lineup, Model
+from results.study.run import Study
+from results.study.sweep import Sweep
 
 MERGE = "target_l2-ua"
 X = np.array([0.0, 1.0, 2.0, 4.0])

@@ -12,16 +12,16 @@ import pandas as pd
 import pytest
 from synthetic_sweep import FALLS, Fall, make_forgetting, make_sweep, together
 
-from results.grid import Row, Table, to_csv
-from results.lineup import Lineup
-from results.study import Summary
-from results.sweep import Sweep
-from results.sweep_analysis import SweepAnalysis, analyse_sweep
-from results.sweep_findings import sweep_findings
-from results.sweep_forget_tables import chosen_harm_table, harm_points_table
-from results.sweep_harm_tables import harm_table
-from results.sweep_report import sweep_report
-from results.sweep_summary import summarise_sweep, sweep_tables
+from results.analysis.analysis import SweepAnalysis, analyse_sweep
+from results.answers.sweep import sweep_findings
+from results.pages.sweep import sweep_report
+from results.study.lineup import Lineup
+from results.study.sweep import Sweep
+from results.summaries.study import Summary
+from results.summaries.sweep import summarise_sweep, sweep_tables
+from results.tables.chosen_harm import chosen_harm_table, harm_points_table
+from results.tables.harm import harm_table
+from results.tables.table import Row, Table, to_csv
 
 MERGE = "target_l2-ua"
 LAMBDAS = (0.4, 0.8, 1.0, 1.4, 1.8, 2.0)

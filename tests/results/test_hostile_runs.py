@@ -17,9 +17,9 @@ import pytest
 from synthetic_sweep import METHODS, make_sweep
 from test_compare_stored import written
 
-from results import stored
-from results.compared import compare_runs
-from results.sweep import Sweep
+from results.study import store as stored
+from results.study.sweep import Sweep
+from results.summaries.comparison import compare_runs
 
 UP = "../../../up"
 NAMES = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.bootstrap import Replicates, Resampler, counts, interval, over_seeds
+from results.statistics.bootstrap import Replicates, Resampler, counts, interval, over_seeds
 
 
 def test_counts_are_draws_of_all_units_and_the_same_each_time() -> None:

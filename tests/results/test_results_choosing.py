@@ -11,13 +11,13 @@ import pytest
 from scipy import stats
 from synthetic_sweep import Truth, make_sweep
 
-from results import stored
-from results.choosing import Gap, common_seeds, in_order, mean_gap, reference_of
-from results.choosing_table import choosing_answers, choosing_table
-from results.compared_analysis import compared
-from results.pooled import pool
-from results.sweep import TEST, Sweep
-from results.sweep_analysis import SweepAnalysis, analyse_sweep
+from results.analysis.analysis import SweepAnalysis, analyse_sweep
+from results.analysis.choosing import Gap, common_seeds, in_order, mean_gap, reference_of
+from results.analysis.comparison import compared
+from results.study import store as stored
+from results.study.sweep import TEST, Sweep
+from results.study.union import pool
+from results.tables.choosing import choosing_answers, choosing_table
 
 COLUMNS = ["seed", "kind", "merge", "label", "selection", "point"]
 METHODS = {"ta": Truth(1.6, 0.4, 0.7), "lata_log": Truth(9.0, 1.0, 0.7, 0.9), "ta_half": Truth(9.0, 1.0, 0.5)}

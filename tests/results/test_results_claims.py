@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from synthetic_study import make_study
 
-from results.analysis import Analysis, analyse
-from results.claim_rules import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, c1, c2, c3, c4, c5, c6, c7
-from results.claims import check_claims, claims_markdown
-from results.inputs import Study
+from results.analysis.snapshot import Analysis, analyse
+from results.claims.learning import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, c1, c2, c3, c4, c5, c6, c7
+from results.claims.registry import check_claims, claims_markdown
+from results.study.run import Study
 
 Truth = dict[str, tuple[float, float, float, float]]
 METHODS = ("ta", "ties", "dare", "dare_ties", "lata_linear", "ta_norm_matched", "lata_shuffled", "depth_linear")

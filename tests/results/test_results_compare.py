@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 from synthetic_study import make_study
 
-from results import bootstrap
-from results.analysis import Analysis, analyse
-from results.claims import check_claims
-from results.compare import COLUMNS
-from results.inputs import Study
-from results.statistics import holm
+from results.analysis.snapshot import Analysis, analyse
+from results.claims.registry import check_claims
+from results.statistics import bootstrap
+from results.statistics.closed_form import holm
+from results.statistics.comparisons import COLUMNS
+from results.study.run import Study
 
 LEARN = ("ta", "ties", "dare", "lata_linear", "ta_half")
 

@@ -8,24 +8,24 @@ import pytest
 from synthetic_study import make_study
 from synthetic_sweep import Fall, Truth, make_forgetting, make_sweep
 
-from results.analysis import Analysis, analyse
-from results.claim_rules import NOT_RUN, SUPPORTED, c6
-from results.compared_analysis import compared
-from results.compared_answers import answers
-from results.compared_tables import methods_table
-from results.figure_cd import critical_difference_diagram
-from results.figure_panel import styles_of
-from results.figure_style import COLOURS
-from results.findings import findings
-from results.inputs import Study
-from results.lineup import CONTROLS, controls_of
-from results.pooled import pool
-from results.ranks import ranking
-from results.stored import as_sweep
-from results.sweep_analysis import SweepAnalysis, analyse_sweep
-from results.sweep_findings import sweep_findings
-from results.sweep_tables import chosen_table
-from results.tables import best_labels, merge_table, overview
+from results.analysis.analysis import SweepAnalysis, analyse_sweep
+from results.analysis.comparison import compared
+from results.analysis.ranks import ranking
+from results.analysis.snapshot import Analysis, analyse
+from results.answers.comparison import answers
+from results.answers.learning import findings
+from results.answers.sweep import sweep_findings
+from results.claims.learning import NOT_RUN, SUPPORTED, c6
+from results.figures.critical_difference import critical_difference_diagram
+from results.figures.drawing import COLOURS
+from results.figures.panel import styles_of
+from results.study.lineup import CONTROLS, controls_of
+from results.study.run import Study
+from results.study.store import as_sweep
+from results.study.union import pool
+from results.tables.comparison import methods_table
+from results.tables.learning import best_labels, merge_table, overview
+from results.tables.sweep import chosen_table
 
 OWN, SHUFFLED = "lata_squared", "lata_shuffled(of=lata_log)"
 LABELS = ("ta", "lata_log", SHUFFLED, OWN)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.bootstrap import Resampler, interval
-from results.inference import Inference, over_items, over_trainings
-from results.statistics import cluster_variance, effective_n, wilson
+from results.statistics.bootstrap import Resampler, interval
+from results.statistics.closed_form import cluster_variance, effective_n, wilson
+from results.statistics.inference import Inference, over_items, over_trainings
 
 TRIALS, REPLICATES = 10_000, 2_000
 #: Two standard errors of a share of 0.95 among `TRIALS`. Random numbers are seeded: a test always ends the same.

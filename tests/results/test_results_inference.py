@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.inference import Inference, Statistic, combined, contrast, mean_of, over_items, over_trainings, same_sign
+from results.statistics.inference import (
+    Inference,
+    Statistic,
+    combined,
+    contrast,
+    mean_of,
+    over_items,
+    over_trainings,
+    same_sign,
+)
 
 NONE = np.zeros((5, 5))
 

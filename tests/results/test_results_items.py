@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 from synthetic_study import make_study
 
-from results.analysis import analyse
-from results.inputs import Study
-from results.lineup import Model
+from results.analysis.snapshot import analyse
+from results.study.lineup import Model
+from results.study.run import Study
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from scipy.stats import t
 from synthetic_german import MERGE, TASKS, make_german
 
 from eval.schema import METRICS, PRIMARY
-from results.analysis import Analysis, analyse
-from results.forget_tables import forget_overview, forget_table
-from results.lineup import SHORT, Model, short_of
-from results.noise import noise_floor
-from results.published import COLUMNS, load
-from results.study import summarise
-from results.tables import base_notes
-from results.wording import difference, heading_of, in_percent, number
+from results.analysis.snapshot import Analysis, analyse
+from results.statistics.noise import noise_floor
+from results.study.lineup import SHORT, Model, short_of
+from results.study.wording import difference, heading_of, in_percent, number
+from results.summaries.study import summarise
+from results.tables.forgetting import forget_overview, forget_table
+from results.tables.learning import base_notes
+from results.tables.published import COLUMNS, load
 
 SHARES = ("xquad_de", "truthfulqa_de_mc2")
 

@@ -9,8 +9,8 @@ from scipy import stats
 from synthetic_study import make_study
 
 from eval.schema import ITEM_COLUMNS
-from results.analysis import analyse
-from results.noise import COLUMNS, noise_floor, primary_floors
+from results.analysis.snapshot import analyse
+from results.statistics.noise import COLUMNS, noise_floor, primary_floors
 
 
 def items(

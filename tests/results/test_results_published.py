@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from synthetic_study import make_study
 
-from results.analysis import analyse
-from results.published import COLUMNS, load, published_table
-from results.study import summarise
+from results.analysis.snapshot import analyse
+from results.summaries.study import summarise
+from results.tables.published import COLUMNS, load, published_table
 
 GOOD = {
     **{"table": "Table 2", "family": "mini", "kind": "learn", "merge": "math+code", "label": "ta", "lambda": "1.0"},
@@ -61,7 +61,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 
 def test_the_verdict_is_about_our_interval_our_lambda_and_our_metric(tmp_path: Path) -> None:
     analysis = analyse(make_study())
-    from results.lineup import Model
+    from results.study.lineup import Model
 
     ours = analysis.estimates["gsm8k"][Model("learn", "math+code", "ta")]
     inside, outside = (f"{100 * value:.6f}" for value in (ours.value, ours.high + 0.05))

@@ -9,12 +9,12 @@ import pytest
 from synthetic_german import BEFORE, MERGE, Truth, make_german
 from synthetic_study import make_study
 
-from results.analysis import analyse
-from results.findings import findings
-from results.forget_tables import forget_overview, forget_table
-from results.lineup import Model
-from results.refusals import refusal_changes, refusal_text
-from results.study import summarise
+from results.analysis.refusals import refusal_changes, refusal_text
+from results.analysis.snapshot import analyse
+from results.answers.learning import findings
+from results.study.lineup import Model
+from results.summaries.study import summarise
+from results.tables.forgetting import forget_overview, forget_table
 
 AGAIN, BROKEN = Truth(0.05, 0.90), Truth(0.05, 0.02)
 

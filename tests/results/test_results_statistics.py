@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.statistics import cluster_variance, effective_n, holm, mcnemar_exact, spearman, wilson
+from results.statistics.closed_form import cluster_variance, effective_n, holm, mcnemar_exact, spearman, wilson
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 10), (150, 300), (299, 300), (300, 300)])

@@ -14,9 +14,9 @@ import pytest
 from synthetic_study import METHODS, make_study
 
 from eval.schema import SCORE_COLUMNS
-from results.analysis import analyse
-from results.findings import findings
-from results.study import Study, Summary, summarise
+from results.analysis.snapshot import analyse
+from results.answers.learning import findings
+from results.summaries.study import Study, Summary, summarise
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use", "rect", "circle", "line"}
 

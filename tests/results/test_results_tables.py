@@ -10,12 +10,12 @@ import pytest
 from synthetic_study import make_study
 
 import results
-from results.analysis import Analysis, analyse
-from results.forget_tables import forget_overview, forget_table
-from results.grid import Cell, Column, Row, Table, latex, to_csv, to_latex, to_markdown, to_text
-from results.lineup import Model
-from results.study import study_tables
-from results.tables import best_labels, merge_table, overview, similarity_table
+from results.analysis.snapshot import Analysis, analyse
+from results.study.lineup import Model
+from results.summaries.study import study_tables
+from results.tables.forgetting import forget_overview, forget_table
+from results.tables.learning import best_labels, merge_table, overview, similarity_table
+from results.tables.table import Cell, Column, Row, Table, latex, to_csv, to_latex, to_markdown, to_text
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_sweep import Truth, make_sweep
 
-from results.grid import Cell
-from results.sweep_analysis import SweepAnalysis, analyse_sweep
-from results.sweep_breaks import Break, Crossing, difference, first_crossing, mean_crossing
-from results.sweep_findings import sweep_findings
-from results.sweep_tables import breaks_table, crossing_cell, difference_cell
+from results.analysis.analysis import SweepAnalysis, analyse_sweep
+from results.analysis.crossings import Break, Crossing, difference, first_crossing, mean_crossing
+from results.answers.sweep import sweep_findings
+from results.tables.sweep import breaks_table, crossing_cell, difference_cell
+from results.tables.table import Cell
 
 X = np.array([0.0, 1.0, 2.0, 4.0])
 

@@ -7,9 +7,9 @@ import pytest
 from scipy.special import ndtri
 from synthetic_sweep import make_sweep
 
-from results.sweep_analysis import analyse_sweep
-from results.sweep_choice import cost_of, mean_cost
-from results.sweep_curves import NORMALISED
+from results.analysis.analysis import analyse_sweep
+from results.analysis.choice import cost_of, mean_cost
+from results.analysis.curves import NORMALISED
 
 RNG = np.random.default_rng(0)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from synthetic_sweep import METHODS, make_sweep
 
-from results.analysis import analyse
-from results.sweep import DEV, TEST, Sweep, lambdas_of, one_lambda
+from results.analysis.snapshot import analyse
+from results.study.sweep import DEV, TEST, Sweep, lambdas_of, one_lambda
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.selection import best, best_forgetting, is_stable, normalised, utilities
+from results.study.selection import best, best_forgetting, is_stable, normalised, utilities
 
 
 def test_the_normalised_score_is_the_mean_share_of_the_experts_scores() -> None:

@@ -12,14 +12,14 @@ import pytest
 from synthetic_sweep import METHODS, Truth, make_sweep
 
 from eval.schema import SCORE_COLUMNS
-from results.lineup import Model
-from results.study import Summary
-from results.sweep import Sweep
-from results.sweep_analysis import SweepAnalysis, analyse_sweep
-from results.sweep_findings import sweep_findings
-from results.sweep_grid_tables import grid_table, points_table
-from results.sweep_summary import summarise_sweep, sweep_figures, sweep_tables
-from results.sweep_tables import chosen_table
+from results.analysis.analysis import SweepAnalysis, analyse_sweep
+from results.answers.sweep import sweep_findings
+from results.study.lineup import Model
+from results.study.sweep import Sweep
+from results.summaries.study import Summary
+from results.summaries.sweep import summarise_sweep, sweep_figures, sweep_tables
+from results.tables.points import grid_table, points_table
+from results.tables.sweep import chosen_table
 
 
 @pytest.fixture(scope="module")

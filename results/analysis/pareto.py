@@ -1,0 +1,178 @@
+"""Perplexity against task score over λ: which points of a method nothing else beats, and how much they cover.
+
+A point of a merge is its word perplexity (lower is better) and the mean score of its merged tasks (higher is better),
+each the mean over seeds. The *front* of a method is the points that no other of its points beats in both. Its
+*hypervolume* is the share of a fixed box that lies under the front: perplexity on a log scale from that of pre to ten
+times that, where a merge counts as unstable, and score from 0 to 1. A perplexity below that of pre earns no more than
+that of pre. λ = 0, which is pre itself, belongs to every front; unstable points belong to none.
+
+A front of noisy points is a little too good, and the more points it has the more so; methods at the same λ on the
+same items share that excess, so that differences are what to read. Intervals hold the λ; they are over trainings,
+with one seed over items.
+
+Source: Zitzler and Thiele, "Multiobjective evolutionary algorithms", IEEE Trans. Evolutionary Computation 3 (1999).
+
+Legend: P points, B replicates (or 1), S seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from results.analysis.point_curves import PRE, Curve, Curves
+from results.statistics.bootstrap import over_seeds
+from results.statistics.closed_form import FloatArray
+from results.statistics.inference import Contrast
+from results.study.selection import UNSTABLE_RATIO
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Front:
+    """A method's points on one merge.
+
+    Attributes:
+        merge: name of the merge.
+        label: the method.
+        points: names of λ, ``""`` for the model before merging.
+        ppl_P: word perplexity, mean over seeds; NaN where unstable.
+        score_P: mean over merged tasks and seeds, 0 to 1; NaN where unstable.
+        front_P: whether the point is on the front.
+    """
+
+    merge: str
+    label: str
+    points: tuple[str, ...]
+    ppl_P: FloatArray
+    score_P: FloatArray
+    front_P: np.ndarray
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The hypervolume of a method on a merge (or its mean over merges, ``merge`` = "all"), and against the baseline.
+
+    ``gap`` is the difference from the baseline; None where there is nothing to compare with.
+    """
+
+    merge: str
+    label: str
+    value: float
+    low: float
+    high: float
+    gap: Contrast | None = None
+
+
+def on_front(ppl_P: FloatArray, score_P: FloatArray) -> np.ndarray:
+    """Which points no other point beats: none is at least as good in both and better in one. NaN is on no front."""
+    known = np.isfinite(ppl_P) & np.isfinite(score_P)
+    with np.errstate(invalid="ignore"):
+        at_least = (ppl_P[None, :] <= ppl_P[:, None]) & (score_P[None, :] >= score_P[:, None])
+        better = (ppl_P[None, :] < ppl_P[:, None]) | (score_P[None, :] > score_P[:, None])
+    return np.asarray(known & ~(at_least & better & known[None, :]).any(1))
+
+
+def hypervolume(ppl_PB: FloatArray, score_PB: FloatArray, pre: float) -> FloatArray:
+    """Share of the box under the front of P points, for each column; see the module's text.
+
+    Args:
+        ppl_PB: word perplexities; P may be 0.
+        score_PB: scores, 0 to 1.
+        pre: perplexity of the model before merging, where the box begins.
+
+    Returns:
+        Shape (B,), in [0, 1].
+    """
+    width = np.clip(1 - np.log(ppl_PB / pre) / math.log(UNSTABLE_RATIO), 0.0, 1.0)
+    height = np.clip(score_PB, 0.0, 1.0)
+    order = np.argsort(-width, axis=0, kind="stable")
+    width = np.take_along_axis(width, order, axis=0)
+    best = np.maximum.accumulate(np.take_along_axis(height, order, axis=0), axis=0)
+    # Between one point's width and the next lies a strip as high as the best point that reaches it.
+    strips = width - np.concatenate([width[1:], np.zeros((1, width.shape[1]))])[: len(width)]
+    return np.asarray((strips * best).sum(0))
+
+
+def front(curves: Curves, merge: str, label: str, seeds: Sequence[int] | None = None) -> Front:
+    """A method's points and front on one merge, means over `seeds` (places; default: all that it has)."""
+    curve = curves.curve(merge, label)
+    used = list(curve.seeds() if seeds is None else seeds)
+    keep = curve.whole(used) if used else np.zeros(0, dtype=np.int64)
+    ppl, score = (np.full(len(curve.points), np.nan) for _ in range(2))
+    ppl[keep] = curves.measures["wikitext"].point_MS[np.ix_(curve.places[keep], used)].mean(1)
+    tasks = curves.lineup.members(merge)
+    score[keep] = np.mean(
+        [curves.measures[task].point_MS[np.ix_(curve.places[keep], used)].mean(1) for task in tasks], axis=0
+    )
+    return Front(merge, label, curve.points, ppl, score, on_front(ppl, score))
+
+
+def volumes(curves: Curves, baseline: str) -> list[Volume]:
+    """Hypervolumes of every merge and method that make a curve, then the means over merges of methods with all."""
+    found: list[Volume] = []
+    merges = [merge for merge in curves.merges if curves.swept(merge)]
+    shared = [label for label in curves.swept(merges[0]) if all(label in curves.swept(merge) for merge in merges)]
+    for merge in merges:
+        labels = curves.swept(merge)
+        found += [_volume(curves, [merge], label, baseline if baseline in labels else None) for label in labels]
+    if len(merges) > 1:
+        found += [_volume(curves, merges, label, baseline if baseline in shared else None) for label in shared]
+    return found
+
+
+def _volume(curves: Curves, merges: Sequence[str], label: str, baseline: str | None) -> Volume:
+    """Mean hypervolume of a method over merges, and its difference from the baseline on the seeds that both have."""
+    name = merges[0] if len(merges) == 1 else ALL
+    value, own_S, own_SB = _covered(curves, merges, label, _common(curves, merges, [label]))
+    own = over_seeds(own_S, own_SB)
+    moved = value - own.value
+    made = Volume(name, label, value, max(own.low + moved, 0.0), min(own.high + moved, 1.0))
+    if baseline is None or baseline == label or not (seeds := _common(curves, merges, [label, baseline])):
+        return made
+    a, a_S, a_SB = _covered(curves, merges, label, seeds)
+    b, b_S, b_SB = _covered(curves, merges, baseline, seeds)
+    gap = over_seeds(a_S - b_S, a_SB - b_SB)
+    moved = a - b - gap.value
+    return replace(made, gap=replace(gap, value=a - b, low=gap.low + moved, high=gap.high + moved))
+
+
+def _common(curves: Curves, merges: Sequence[str], labels: Sequence[str]) -> tuple[int, ...]:
+    seeds = [set(curves.curve(merge, label).seeds()) for merge in merges for label in labels]
+    return tuple(sorted(set.intersection(*seeds)))
+
+
+def _covered(
+    curves: Curves, merges: Sequence[str], label: str, seeds: tuple[int, ...]
+) -> tuple[float, FloatArray, FloatArray]:
+    """Mean over merges: the volume of the mean over seeds, those of each seed alone (S,), their replicates (S, B)."""
+    value, alone, draws = [], [], []
+    for merge in merges:
+        curve = curves.curve(merge, label)
+        value.append(_points_volume(curves, curve, seeds))
+        alone.append([_points_volume(curves, curve, (seed,)) for seed in seeds])
+        draws.append([_draws(curves, curve, seed) for seed in seeds])
+    return float(np.mean(value)), np.mean(alone, axis=0), np.mean(draws, axis=0)
+
+
+def _points_volume(curves: Curves, curve: Curve, seeds: tuple[int, ...]) -> float:
+    made = front(curves, curve.merge, curve.label, seeds)
+    keep = np.isfinite(made.ppl_P)
+    return float(hypervolume(made.ppl_P[keep, None], made.score_P[keep, None], _before(curves, seeds))[0])
+
+
+def _draws(curves: Curves, curve: Curve, seed: int) -> FloatArray:
+    places = curve.places[curve.whole((seed,))]
+    ppl = curves.measures["wikitext"].replicates.draws_MSB[places, seed]
+    tasks = curves.lineup.members(curve.merge)
+    score = np.mean([curves.measures[task].replicates.draws_MSB[places, seed] for task in tasks], axis=0)
+    return hypervolume(ppl, score, _before(curves, (seed,)))
+
+
+def _before(curves: Curves, seeds: tuple[int, ...]) -> float:
+    """Perplexity of the model before merging, mean over seeds: the corner of the box, held fixed."""
+    return float(curves.measures["wikitext"].point_MS[curves.lineup.position[PRE], list(seeds)].mean())

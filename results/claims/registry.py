@@ -1,0 +1,103 @@
+"""The claims C1–C7 with what they say, how they are decided and what was found; rules in `claim_rules`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pandas as pd
+
+from lata.names import code, for_markdown
+from results.analysis.snapshot import Analysis
+from results.claims.learning import Verdict, c1, c2, c3, c4, c5, c6, c7
+from results.study.run import rows_of
+from results.study.wording import is_miniature, seeds_note
+
+#: id → (claim in plain words, rule in plain words, function).
+CLAIMS: dict[str, tuple[str, str, Callable[[Analysis], Verdict]]] = {
+    "C1": (
+        "At λ = 1.0 LATA has the lowest WikiText-2 perplexity of ta, ties, dare and dare_ties in every merge.",
+        "Every 95 % interval of the paired difference excludes 0 in LATA's favour; the opposite: a rival is lower "
+        "(Holm).",
+        c1,
+    ),
+    "C2": (
+        "At λ = 1.0 LATA beats ta, ties and dare on more than half of the task scores.",
+        "A task score is won when all three are beaten by a Holm-corrected test; the opposite: half or more are "
+        "lost.",
+        c2,
+    ),
+    "C3": (
+        "Forgetting brings harm below the threshold and keeps utility at the original model's level.",
+        "Harm's interval lies under the threshold, and one-sided tests show that no utility fell by the margin; the "
+        "opposite: harm's interval lies over it, or a utility's below the margin; a target that was harmless "
+        "before is "
+        "left out.",
+        c3,
+    ),
+    "C4": (
+        "The layers of low similarity are the late ones.",
+        "Spearman's ρ of depth and similarity over the layers: its interval lies below 0 for every task; the "
+        "opposite: "
+        "above 0 for one (Holm).",
+        c4,
+    ),
+    "C5": (
+        "At threshold 0.95 about a tenth of the layer vectors is kept.",
+        "The share of blocks below 0.95, over trainings: its interval lies between 5 and 20 %; the opposite: "
+        "outside.",
+        c5,
+    ),
+    "C6": (
+        "Too large a λ destabilises the merge.",
+        "Some method has a λ ≤ 2 that gives, in every seed, a model that is not finite or has over 10 times pre's "
+        "perplexity; the opposite: all were swept to 2 and none does in any seed.",
+        c6,
+    ),
+    "C7": (
+        "LATA's gain is not explained by moving less far (this suite's own claim).",
+        "Where LATA is ahead of ta (Holm), ta_norm_matched, lata_shuffled and depth_linear are each shown to have "
+        "less "
+        "than half of the gain, in more than half of the scores; the opposite: one has more than half, in half or "
+        "more.",
+        c7,
+    ),
+}
+
+
+def check_claims(analysis: Analysis, swept: pd.DataFrame | None = None) -> pd.DataFrame:
+    """All claims: columns family, claim, statement, rule, verdict, numbers, detail (lines).
+
+    Args:
+        analysis: one point for each merge.
+        swept: the scores of every point, where λ was swept; C6 is decided by them.
+    """
+    rows = []
+    for name, (statement, rule, function) in CLAIMS.items():
+        found = function(replace(analysis, scores=swept) if name == "C6" and swept is not None else analysis)
+        rows.append(
+            {
+                "family": str(analysis.meta.get("family", "")),
+                "claim": name,
+                "statement": statement,
+                "rule": rule,
+                "verdict": found.verdict,
+                "numbers": found.numbers,
+                "detail": "\n".join(found.detail),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def claims_markdown(analysis: Analysis, claims: pd.DataFrame) -> str:
+    """claims.md: a table of verdicts, then each claim with its rule and the numbers behind it."""
+    lines = [f"# Claims on the family {code(str(analysis.meta.get('family', '')))}", ""]
+    if is_miniature(analysis.meta):
+        lines += ["Miniature models: a verdict here says nothing about the paper's models and numbers.", ""]
+    lines += [seeds_note(len(analysis.lineup.seeds)), "", "| claim | | verdict |", "|---|---|---|"]
+    lines += [f"| {row.claim} | {row.statement} | **{row.verdict}** |" for row in rows_of(claims)]
+    for row in rows_of(claims):
+        lines += ["", f"## {row.claim}: {row.verdict}", "", row.statement, "", f"Rule: {row.rule}", ""]
+        lines += [f"Found: {for_markdown(str(row.numbers))}.", ""]
+        lines += [f"- {for_markdown(line)}" for line in str(row.detail).splitlines()]
+    return "\n".join(lines).rstrip() + "\n"

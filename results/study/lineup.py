@@ -1,0 +1,236 @@
+"""Who takes part in a study: names, order, groups, and which direction of a score is better where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from eval.schema import METRICS, PRIMARY
+from results.study.run import KEY, Study, rows_of
+from results.study.selection import UNSTABLE_RATIO
+
+LATA = ("lata_linear", "lata_log", "lata_threshold")
+BASELINES = ("ta", "ties", "dare", "dare_ties")
+#: Methods of other papers beside the baselines that claims name: compared with LATA, never confirmatory.
+OTHERS = ("lines", "safety_arithmetic")
+#: The controls of this suite, in the order of rows; `controls_of` says which methods of a study are.
+CONTROLS = ("ta_norm_matched", "ta_half", "lata_shuffled", "lata_reversed", "depth_linear", "lata_transferred")
+#: Row order of every table; labels with parameters follow their method, unknown methods stand before the controls.
+ORDER = (*BASELINES, *OTHERS, *LATA)
+TASKS = tuple(PRIMARY)
+#: Short headings for the terminal and for narrow tables; other tasks stand there with their names.
+SHORT = {"wikitext": "ppl", "gsm8k": "math", "humaneval": "code", "humaneval_instruct": "code chat", "refusal": "ua"}
+
+
+class Model(NamedTuple):
+    """The key of a model: kind (model, learn, forget), merge name, label."""
+
+    kind: str
+    merge: str
+    label: str
+
+
+def short_of(task: str) -> str:
+    """The short heading of a task."""
+    return SHORT.get(task, task)
+
+
+def base_name(label: str) -> str:
+    """`ties(density=0.3)` → `ties`."""
+    return label.split("(", 1)[0]
+
+
+def is_lata(label: str) -> bool:
+    """Whether a label is one of the LATA schedules."""
+    return base_name(label) in LATA
+
+
+def controls_of(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """The rows of a study that are controls; the methods of this suite where it does not say which (older ones)."""
+    return tuple(meta.get("controls", CONTROLS))
+
+
+class Lineup:
+    """The models of one study, in the order of every table, with their facts.
+
+    Attributes:
+        models: all keys, sorted: family members, learning merges, forgetting merges.
+        position: key → place in `models`, the model axis of every array.
+        seeds: sorted seeds.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.meta: dict[str, Any] = study.meta
+        self._scores = study.scores
+        self._controls = controls_of(study.meta)
+        keys = {Model(*row) for row in study.scores[list(KEY)].drop_duplicates().itertuples(index=False)}
+        merges = list(self.meta.get("merges", {})) + list(self.meta.get("forgets", {}))
+        family = list(self.meta.get("models", []))
+
+        def place(key: Model) -> tuple[Any, ...]:
+            kind = ("model", "learn", "forget").index(key.kind) if key.kind in ("model", "learn", "forget") else 3
+            merge = merges.index(key.merge) if key.merge in merges else len(merges)
+            if key.kind == "model":
+                label = family.index(key.label) if key.label in family else len(family)
+                return kind, 0, "", label, 0, key.label
+            return (kind, merge, key.merge, *self._rank(key.label))
+
+        self.models = sorted(keys, key=place)
+        self.position = {key: place for place, key in enumerate(self.models)}
+        # A study of layers has no scores.
+        seeds = next((f["seed"] for f in (study.scores, study.similarity, study.granular) if len(f)), ())
+        self.seeds = sorted({int(seed) for seed in seeds})
+
+    @property
+    def baseline(self) -> str:
+        """The method that marks compare with."""
+        return str(self.meta.get("baseline", "ta"))
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks whose primary metric was scored, in table order."""
+        have = set(self._scores["task"].unique())
+        return [task for task in TASKS if task in have]
+
+    @property
+    def family_models(self) -> list[Model]:
+        """base, pre, experts and targets."""
+        return [key for key in self.models if key.kind == "model"]
+
+    def merges(self, kind: str) -> list[str]:
+        """Names of the merges of a kind, in order."""
+        return list(dict.fromkeys(key.merge for key in self.models if key.kind == kind))
+
+    def labels(self, kind: str, merge: str | None = None) -> list[str]:
+        """Method labels of a merge, or of all merges of a kind: methods first, then controls."""
+        found = {key.label for key in self.models if key.kind == kind and merge in (None, key.merge)}
+        return sorted(found, key=self._rank)
+
+    def named(self, kind: str, name: str, schedule: str = "") -> str | None:
+        """The label of the row that a claim calls `name`: exactly that, or else the only one of that method.
+
+        `schedule` is the LATA method whose control is meant: a control ``of`` another, or one that has to ``match``
+        another, is none. None where there is no such row, or several that could be meant.
+        """
+        known = self.meta.get("methods", {})
+        labels = []
+        for label in self.labels(kind):
+            given = known.get(label, {})
+            target = given.get("of", given.get("match")) if schedule else None
+            if base_name(label) == name and target in (None, base_name(schedule)):
+                labels.append(label)
+        return name if name in labels else labels[0] if len(labels) == 1 else None
+
+    def without_other_outside(self, kind: str) -> list[str]:
+        """Rows of ta and of LATA schedules beside which no row differs in ``outside`` alone."""
+        known = self.meta.get("methods", {})
+
+        def parts(label: str) -> tuple[str, str, dict[str, Any]]:
+            own = dict(known.get(label, {}))
+            return base_name(label), str(own.pop("outside", "keep")), own
+
+        rows = {label: parts(label) for label in self.labels(kind) if base_name(label) == "ta" or is_lata(label)}
+        return [
+            label
+            for label, (name, outside, own) in rows.items()
+            if not any(name == other and own == rest and outside != its for other, its, rest in rows.values())
+        ]
+
+    def method_notes(self, kind: str, merge: str | None = None) -> list[str]:
+        """What a reader must know of the methods of a merge, or of all merges of a kind, a line each."""
+        known = self.meta.get("method_notes", {})
+        names = dict.fromkeys(base_name(label) for label in self.labels(kind, merge))
+        return [f"{name}: {known[name]}" for name in names if name in known]
+
+    def group_of(self, label: str) -> str:
+        """`lata`, `control`, or `baseline` for every other method."""
+        return "control" if self.is_control(label) else "lata" if is_lata(label) else "baseline"
+
+    def is_control(self, label: str) -> bool:
+        """Whether a row is a control, which stands apart in tables and is never best."""
+        return label in self._controls or base_name(label) in self._controls
+
+    def _rank(self, label: str) -> tuple[int, int, str]:
+        name = base_name(label)
+        if self.is_control(label):
+            return 2, CONTROLS.index(name) if name in CONTROLS else len(CONTROLS), label
+        return (0, ORDER.index(name), label) if name in ORDER else (1, 0, label)
+
+    def experts(self, merge: str) -> list[str]:
+        """The experts of a learning merge."""
+        return list(self.meta.get("merges", {}).get(merge, merge.split("+")))
+
+    def members(self, merge: str) -> list[str]:
+        """Tasks that the experts of a learning merge were trained on."""
+        of = self.meta.get("expert_task", {})
+        return [task for task in self.tasks if task in {of.get(expert) for expert in self.experts(merge)}]
+
+    def target(self, merge: str) -> Model | None:
+        """The model that a forgetting merge starts from, where it was scored."""
+        entry = self.meta.get("forgets", {}).get(merge, {})
+        key = Model("model", "", str(entry.get("target", "")))
+        return key if key in self.position else None
+
+    def harm_task(self, merge: str) -> str:
+        """The task whose score a forgetting merge should lower."""
+        forget = self.meta.get("forgets", {}).get(merge, {}).get("forget", "ua")
+        return str(self.meta.get("expert_task", {}).get(forget, "refusal"))
+
+    def direction(self, kind: str, merge: str, task: str) -> int:
+        """+1 where higher is better, −1 where lower is, 0 where neither is wanted.
+
+        Compliance with restricted requests is wanted only where `ua` is learned, unwanted where it is forgotten.
+        """
+        if task == "refusal":
+            if kind == "forget":
+                return -1
+            return 1 if task in self.members(merge) else 0
+        return 1 if METRICS[task, PRIMARY[task][0]].higher_is_better else -1
+
+    @cached_property
+    def _unstable(self) -> dict[tuple[Model, int], bool]:
+        """The rule of instability: flagged by the run, not finite, or a perplexity over 10 × that of pre.
+
+        A forgetting is unstable also over 10 × that of its target, which it starts from.
+        """
+        scores = self._scores
+        flagged = (
+            scores["unstable"].fillna(False).astype(bool) if "unstable" in scores else pd.Series(False, scores.index)
+        )
+        ppl = (scores["task"] == "wikitext") & (scores["metric"] == "word_perplexity")
+        own = scores[ppl & (scores["kind"] == "model")]
+        limits = {(row.label, row.seed): UNSTABLE_RATIO * float(row.value) for row in rows_of(own)}
+        targets = {name: str(entry.get("target", "")) for name, entry in self.meta.get("forgets", {}).items()}
+        starts = (
+            (targets.get(merge, "pre"), seed) for merge, seed in zip(scores["merge"], scores["seed"], strict=True)
+        )
+        limit = np.fmin(
+            [limits.get(("pre", seed), np.nan) for seed in scores["seed"]],
+            [limits.get(start, np.nan) for start in starts],
+        )
+        value = scores["value"].astype(float)
+        bad = flagged | ~np.isfinite(value) | (ppl & (value > limit))
+        found: dict[tuple[Model, int], bool] = {}
+        for kind, merge, label, seed in scores.loc[bad, [*KEY, "seed"]].itertuples(index=False):
+            found[Model(kind, merge, label), int(seed)] = True
+        return found
+
+    def unstable_seeds(self, key: Model) -> list[int]:
+        """Seeds for which this model is unstable."""
+        return [seed for seed in self.seeds if (key, seed) in self._unstable]
+
+    @cached_property
+    def _distances(self) -> pd.Series:
+        if "distance" not in self._scores:
+            return pd.Series(dtype=float)
+        return (
+            self._scores.assign(distance=self._scores["distance"].astype(float)).groupby(list(KEY))["distance"].mean()
+        )
+
+    def distance(self, key: Model) -> float:
+        """‖merged − start‖₂, mean over seeds; NaN where there is none."""
+        return float(self._distances.get(tuple(key), np.nan))
