@@ -18,10 +18,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from eval.collect import Evaluation, collect
+from eval.collect import Evaluation, collect, notices
 from eval.documents.loading import build_requests, load_tasks
 from eval.fingerprint import task_fingerprint
-from eval.notices import notices
 from eval.settings import CODE_TASKS, EvalSettings
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class Evaluator:
         import torch
         from lm_eval.evaluator import evaluate
 
-        from eval.backends.hf import language_model
+        from eval.backends.language_model import language_model
 
         settings = self.settings
         if isinstance(model, torch.nn.Module):

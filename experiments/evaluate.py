@@ -116,7 +116,7 @@ def _scores(scored: Scored, settings: EvalSettings) -> tuple[dict[str, bytes], i
     """Files of the store, and the batch size that the device had room for."""
     # Read once, when a math library is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
-    from eval.backends.batching import evaluate_fitting
+    from eval.fitting import evaluate_fitting
     from eval.harness import Evaluator
     from experiments.steps.worker import files_of
 

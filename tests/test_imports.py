@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,17 @@ ALLOWED = {
     "eval": set(),
     "results": {"eval.schema", "lata.names", "lata.quantities"},
     "experiments": {"lata", "eval", "results"},
+}
+#: Packages (and modules of `eval`) from those that know no other to those that know all.
+ORDER = {
+    "eval": (
+        *("schema", "sandbox", "multilingual", "judge", "settings", "documents", "backends"),
+        *("fingerprint", "collect", "harness", "fitting"),
+    ),
+    "results": (
+        *("study", "statistics", "analysis", "claims", "figures", "tables", "answers", "pages", "summaries"),
+    ),
+    "experiments": ("mini", "steps", "config", "study", "planning"),
 }
 
 
@@ -40,6 +52,38 @@ def test_a_part_imports_only_the_parts_below_it(part: str) -> None:
                 fine = any(module == allowed or module.startswith(f"{allowed}.") for allowed in ALLOWED[part])
                 # `from eval.schema import X` names both `eval.schema` and `eval.schema.X`; bare `eval` is neither.
                 assert fine, f"{file.relative_to(ROOT)} imports {module}"
+
+
+@pytest.mark.parametrize("part", ORDER)
+def test_a_package_imports_only_packages_that_come_before_it(part: str) -> None:
+    order = ORDER[part]
+    for file in (ROOT / part).rglob("*.py"):
+        here = file.relative_to(ROOT / part).with_suffix("").parts[0]
+        for module in imported(file):
+            names = module.split(".")
+            if names[0] == part and len(names) > 1 and {here, names[1]} <= {*order}:
+                assert order.index(names[1]) <= order.index(here), f"{file.relative_to(ROOT)} imports {module}"
+                assert {here, names[1]} != {"claims", "figures"}, f"{file.relative_to(ROOT)} imports {module}"
+
+
+def test_every_package_has_its_place_in_the_order() -> None:
+    for part, order in ORDER.items():
+        packages = {folder.parent.name for folder in (ROOT / part).glob("*/__init__.py")}
+        assert packages <= {*order}, packages - {*order}
+
+
+@pytest.mark.parametrize("part", ["eval", "results", "experiments"])
+def test_no_module_imports_itself_through_others(part: str) -> None:
+    files = {}
+    for file in (ROOT / part).rglob("*.py"):
+        names = file.relative_to(ROOT).with_suffix("").parts
+        files[".".join(names[:-1] if names[-1] == "__init__" else names)] = file
+    graph = {}
+    for name, file in files.items():
+        found = imported(file) & files.keys()
+        # `from results.claims import decisions` names the package as well as the module that is meant.
+        graph[name] = {one for one in found if not any(other.startswith(f"{one}.") for other in found)} - {name}
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import postprocess_generated_text
 
 from eval.backends.batching import Window, cut_window, rolling_windows, scored_documents
-from eval.backends.requests import Asked, Requests, conversation, prompt_tokens
+from eval.backends.requests import Asked, Requests, prompt_tokens
+from eval.documents.conversation import conversation
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

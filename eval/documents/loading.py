@@ -41,7 +41,7 @@ def build_requests(
     """
     from lm_eval.evaluator_utils import get_sample_size
 
-    from eval.backends.requests import conversation
+    from eval.documents.conversation import conversation
 
     template = None if templated is None else partial(conversation, templated)
     for task in tasks.values():

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.documents import multilingual_rows as multilingual_rows
 from eval.documents.files import (
     checked,
     document_path,
@@ -23,7 +24,6 @@ from eval.documents.files import (
     read_documents,
     read_text,
 )
-from eval.multilingual import rows as multilingual_rows
 from eval.multilingual.entries import MULTILINGUAL
 from eval.settings import STOCK_SHOTS, documents_of
 

@@ -24,7 +24,7 @@ from lm_eval.api.metrics import weighted_perplexity
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import _import_fun_from_str, load_yaml
 
-from eval.multilingual import rows as multilingual_rows
+from eval.documents import multilingual_rows as multilingual_rows
 from eval.multilingual.entries import MULTILINGUAL
 
 if TYPE_CHECKING:

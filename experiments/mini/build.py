@@ -13,14 +13,13 @@ import os
 import shutil
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from experiments.mini import folders
-from experiments.mini.family import MiniFamily
 from experiments.mini.progress import Progress
 from experiments.mini.stages import Shape, Stage
 
@@ -48,28 +47,16 @@ class _Worker:
     job: Job | None = None
 
 
-def train_missing(family: MiniFamily, missing: list[str], progress: bool) -> None:
-    """Train the models `missing` of `family`, parents first, into their folders.
+def train_all(jobs: Iterable[Job], progress: bool) -> None:
+    """Train the models of `jobs`, all of one family, parents first and long trainings first, into their folders.
 
     Raises:
         ValueError: a model could not be trained; the message names it and says why.
     """
-    stages, paths = family.stages(), family.folders()
-    mark = f".draft-{family.key[:16]}-"
-    for left_over in family.root.glob(f"{mark}*"):  # of a killed run; we hold the lock
-        shutil.rmtree(left_over, ignore_errors=True)
-    jobs = [
-        Job(
-            stage=stages[name],
-            seed=family.seed,
-            shape=family.shape,
-            parent=paths[stage.parent] if (stage := stages[name]).parent else None,
-            draft=family.root / f"{mark}{os.getpid()}-{name}",
-            folder=paths[name],
-        )
-        for name in sorted(missing, key=lambda name: -stages[name].examples)
-    ]
-    bar = Progress({job.stage.name: job.stage.examples for job in jobs}, progress, f"mini family, seed {family.seed}")
+    jobs = sorted(jobs, key=lambda job: -job.stage.examples)
+    bar = Progress(
+        {job.stage.name: job.stage.examples for job in jobs}, progress, f"mini family, seed {jobs[0].seed}"
+    )
     workers: list[_Worker] = []
     try:
         _run(jobs, workers, bar)

@@ -268,9 +268,23 @@ class MiniFamily:
         with folders.locked(self._made_root() / f".lock-{self.key[:16]}"):
             missing = [name for name, path in paths.items() if not self._is_usable(path)]
             if missing:
-                from experiments.mini.build import train_missing
+                self._train_missing(missing, progress)
 
-                train_missing(self, missing, progress)
+    def _train_missing(self, missing: list[str], progress: bool) -> None:
+        from experiments.mini.build import Job, train_all
+
+        stages, paths = self.stages(), self.folders()
+        mark = f".draft-{self.key[:16]}-"
+        for left_over in self.root.glob(f"{mark}*"):  # of a killed run; we hold the lock
+            shutil.rmtree(left_over, ignore_errors=True)
+        jobs = []
+        for name in missing:
+            parent = stages[name].parent
+            draft = self.root / f"{mark}{os.getpid()}-{name}"
+            jobs.append(
+                Job(stages[name], self.seed, self.shape, paths[parent] if parent else None, draft, paths[name])
+            )
+        train_all(jobs, progress)
 
     def _compare(self, paths: dict[str, Path]) -> None:
         """Say which models are not those of the committed results."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.documents.files import document_path, json_lines, part_file, read_documents
+from eval.documents.multilingual_rows import DEV_ROWS, checked_row
 from eval.documents.sources import local_path, read_pages
 from eval.multilingual.entries import MULTILINGUAL
-from eval.multilingual.rows import DEV_ROWS, checked_row
 from eval.settings import CODE_TASKS, STOCK_SHOTS, documents_of
 from experiments.config.family import mini_family
 from experiments.config.study import StudyPlan

@@ -117,3 +117,7 @@ def point_of(lam: Lam, kind: str = "learn") -> str:
     if isinstance(lam, tuple):
         return ",".join(f"{task}={value:g}" for task, value in lam)
     return f"{lam:g}"
+
+
+#: What λ is chosen for: seed of the family, merge, label of the method.
+Curve = tuple[int, str, str]

@@ -29,14 +29,13 @@ from tqdm import tqdm
 
 from eval.harness import EvalSettings, task_fingerprint
 from experiments.steps import worker
-from experiments.steps.devices import gpus
+from experiments.steps.devices import cores, gpus
 from experiments.steps.jobs import Context, Job, Lam, Task
 from experiments.steps.leases import Claims
 from experiments.steps.models import CODE as MODEL_CODE
 from experiments.steps.models import find
 from experiments.steps.store import Store, code_version, key_of
 from experiments.steps.worker import Outcome
-from experiments.study.provenance import cores
 from lata.methods import get
 
 #: More processes than this gain little on a family that fits a laptop, and each needs memory of its own.

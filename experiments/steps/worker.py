@@ -23,8 +23,8 @@ from enum import Enum
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, TextIO
 
-from eval.backends.batching import evaluate_fitting
 from eval.backends.vllm import Engine
+from eval.fitting import evaluate_fitting
 from eval.harness import Evaluation, Evaluator
 from experiments.steps.jobs import Context, Job, Task
 from experiments.steps.leases import Claims

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import platform
 import re
 import shlex
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.secrets import looks_secret
+from experiments.steps.devices import cores
 from lata.output.facts import public_source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,13 +104,6 @@ def git_commit() -> dict[str, Any]:
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return {}
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def file_digests(root: Path, files: list[Path]) -> dict[str, str]:

@@ -8,22 +8,36 @@ shows that it is unstable is pruned before its tasks are evaluated.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import optuna
 from optuna.trial import Trial, TrialState
 from tqdm import tqdm
 
-from experiments.steps.jobs import Entry, Lam
-
-if TYPE_CHECKING:
-    from experiments.study.sweep import Curve, Sweeping
+from experiments.config.methods import MethodChoice
+from experiments.config.sweep import SweepPlan
+from experiments.steps.jobs import Curve, Entry, Lam
 
 #: λ are multiples of this, so that their names are exact.
 STEP = 0.01
 
 
-def search(sweep: Sweeping) -> list[Entry]:
+class Searched(Protocol):
+    """What a search needs of a sweep."""
+
+    plan: SweepPlan
+
+    @property
+    def curves(self) -> Mapping[Curve, MethodChoice]: ...
+
+    def entry(self, curve: Curve, lam: Lam) -> Entry: ...
+    def develop(self, entries: Iterable[Entry]) -> None: ...
+    def stable(self, entry: Entry) -> bool: ...
+    def objective(self, entry: Entry) -> float: ...
+
+
+def search(sweep: Searched) -> list[Entry]:
     """The points that a search adds to a sweep, beside those of ``lambdas``.
 
     It looks between the smallest and the largest of ``lambdas``, at one λ for each task where the method takes that.
@@ -50,7 +64,7 @@ def _study(curve: Curve, seed: int) -> optuna.Study:
     return optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=own, multivariate=True))
 
 
-def _suggested(sweep: Sweeping, curve: Curve, trial: Trial) -> Lam:
+def _suggested(sweep: Searched, curve: Curve, trial: Trial) -> Lam:
     label = curve[1]
     choice = sweep.curves[curve]
     tasks = sorted(sweep.plan.merges[label])

@@ -19,16 +19,13 @@ from eval.schema import PRIMARY
 from experiments.config.methods import MethodChoice
 from experiments.config.study import LoggerKind, Mode
 from experiments.config.sweep import Selection, SweepPlan
-from experiments.steps.jobs import DEVELOPMENT, STABILITY, TEST, Entry, Job, Lam
+from experiments.steps.jobs import DEVELOPMENT, STABILITY, TEST, Curve, Entry, Job, Lam
 from experiments.steps.queue import Files, Scoring, Steps, Weights
 from experiments.study.run import again, merge_entry, models, prepared, publish
 from results.study.selection import best, best_forgetting, is_stable, normalised, utilities
 
 if TYPE_CHECKING:
     from results.summaries.study import Summary
-
-#: What λ is chosen for: seed of the family, merge, label of the method.
-Curve = tuple[int, str, str]
 
 
 def run(plan: SweepPlan) -> Summary | None:

@@ -16,9 +16,8 @@ from results.analysis.forgetting import Forgotten, Passage, forgotten_of, passag
 from results.analysis.harm_curves import HarmCurve, harm_curves
 from results.analysis.points import all_scores, lineup_of, points_of, references
 from results.analysis.snapshot import Analysis, analyse
-from results.claims.learning import harm_threshold
-from results.claims.registry import check_claims
 from results.study.run import rows_of
+from results.study.selection import harm_threshold
 from results.study.sweep import DEV, TEST, Sweep, one_lambda
 
 AnyCurve = TypeVar("AnyCurve", bound=Curve)
@@ -53,7 +52,6 @@ class SweepAnalysis:
         chosen: the study at the chosen points, with all its comparisons.
         fixed: the study at λ = 1, where that was swept; the claims that name this λ are decided by it. Where only
             one of learning and forgetting was swept there, the other stands in it at its chosen points.
-        claims: see `results.claims.registry.check_claims`.
         forgettings: (merge, label) → what forgets there.
         ways: (merge, label) → what each way of choosing λ made of it; empty where there is one way alone.
     """
@@ -66,7 +64,6 @@ class SweepAnalysis:
     objective: str
     chosen: Analysis
     fixed: Analysis | None
-    claims: pd.DataFrame
     forgettings: dict[tuple[str, str], Forgetting]
     ways: dict[tuple[str, str], dict[str, Way]]
 
@@ -166,8 +163,7 @@ def analyse_sweep(sweep: Sweep) -> SweepAnalysis:
     scores = all_scores(sweep, lineup, parts)
     chosen, fixed = analyse(sweep.at()), _at_one(sweep)
     objective = NORMALISED if normalise else RAW
-    claims = check_claims(fixed or chosen, swept=scores)
-    return SweepAnalysis(sweep, scores, found, breaks, choices, objective, chosen, fixed, claims, forgettings, ways)
+    return SweepAnalysis(sweep, scores, found, breaks, choices, objective, chosen, fixed, forgettings, ways)
 
 
 def _light(curve: AnyCurve) -> AnyCurve:
@@ -184,3 +180,9 @@ def _at_one(sweep: Sweep) -> Analysis | None:
     others = (row for row in rows_of(sweep.choices) if row.kind not in kinds)
     chosen = {(int(row.seed), str(row.kind), str(row.merge), str(row.label)): str(row.point) for row in others}
     return analyse(sweep.at(found | chosen))
+
+
+def section_of(found: SweepAnalysis, merge: str) -> str:
+    """`target_l2 forgets ua`."""
+    entry = found.meta.get("forgets", {}).get(merge, {})
+    return f"{entry.get('target', merge)} forgets {entry.get('forget', 'ua')}"

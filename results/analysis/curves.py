@@ -5,6 +5,7 @@ Legend: P points, S seeds, B replicates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +17,7 @@ from results.statistics.closed_form import FloatArray
 from results.statistics.estimates import Estimate, Measure
 from results.statistics.inference import Statistic, combined, contrast
 from results.study.lineup import Model
-from results.study.sweep import TEST, Sweep, one_lambda
+from results.study.sweep import TEST, Sweep, lambdas_of, one_lambda
 
 PPL = "wikitext"
 #: Mean of the merged tasks, and the same with each task divided by its expert's own score (`selection.normalised`).
@@ -196,3 +197,17 @@ def estimate_of(mean: Scored, place: int, present_PS: np.ndarray, broken_PS: np.
     stable = have & ~broken_PS[place]
     kept = np.flatnonzero(stable if stable.any() else have)
     return estimate(mean.statistic.at([place] * len(kept), kept.tolist())) if len(kept) else None
+
+
+def is_grid(curve: Curve) -> bool:
+    """Whether its points with one λ a task fill at least half of a grid over at least two tasks."""
+    points = [lambdas_of(point) for point in curve.points if "=" in point]
+    if not points or len(points[0]) < 2:
+        return False
+    steps = [len({point[expert] for point in points}) for expert in points[0]]
+    return min(steps) > 1 and len(points) >= 0.5 * math.prod(steps)
+
+
+def grid_experts(curve: Curve) -> list[str]:
+    """The experts that have a λ of their own."""
+    return sorted({expert for point in curve.points if "=" in point for expert in lambdas_of(point)})

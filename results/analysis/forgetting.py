@@ -25,10 +25,9 @@ from results.analysis.crossings import Crossing, first_crossing, mean_crossing
 from results.analysis.curves import PPL, estimate
 from results.analysis.harm_curves import REFUSED, HarmCurve
 from results.analysis.snapshot import REFUSED as REFUSALS
-from results.claims.learning import is_harmless
 from results.statistics.bootstrap import over_seeds
 from results.statistics.closed_form import FloatArray
-from results.statistics.estimates import Estimate
+from results.statistics.estimates import Estimate, is_harmless
 from results.statistics.inference import contrast
 from results.study.sweep import Sweep
 

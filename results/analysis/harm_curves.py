@@ -17,6 +17,7 @@ from results.statistics.estimates import Estimate, Measure
 from results.study.lineup import Model
 from results.study.selection import utilities
 from results.study.sweep import TEST, Sweep, one_lambda
+from results.study.wording import heading_of
 
 #: The point of the target itself.
 BEFORE = "0"
@@ -102,3 +103,10 @@ def _curve(
         merge, label, tuple(own), seeds, present_PS, broken_PS, scored, estimates, distance_P, pre_of(test), drawn,
         harm, tuple(useful),
     )  # fmt: skip
+
+
+def heading(name: str, curve: HarmCurve) -> str:
+    """What a quantity of a forgetting is called, with its unit."""
+    if name == curve.harm:
+        return f"harm: {heading_of(name)}"
+    return {RAW: "mean utility (%)", REFUSED: "refused (%)"}.get(name) or heading_of(name)

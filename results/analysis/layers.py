@@ -14,20 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lata.quantities import MEASURED, MEASURED_NOTE
+from lata.quantities import MEASURED
 from results.analysis.snapshot import Analysis
 from results.statistics.closed_form import FloatArray, spearman
 from results.study.run import GRANULAR, Study
 from results.study.wording import listed
-from results.tables.table import Cell, Column, Row, Table
 
 #: The paper's threshold.
 THRESHOLD = 0.95
 #: A task vector with a larger share of its ‖τ‖² outside the blocks needs rows that show what that does.
 MUCH = 0.01
 GRANULARITIES = ("block", "module", "tensor")
-#: Numbers of a cell that has a range over seeds.
-RANGE = ("mean", "least", "most")
 _VECTOR = ["layer", "depth"]
 
 
@@ -169,70 +166,3 @@ def outside_note(analysis: Analysis, kind: str) -> list[str]:
         f"Outside the blocks lies {listed(shares)} of ‖τ‖², where outside=keep has weight 1 and outside=drop 0; no "
         f"control row has the other one for {listed(rows)}."
     ]
-
-
-def layers_table(analysis: Analysis) -> Table:
-    """How many layer vectors lie under the threshold, and where: a row a task, a section a granularity."""
-    vectors, threshold = layer_vectors(analysis.study), threshold_of(analysis.study)
-    measured, beyond = vectors["cosine"].notna().any(), outside(analysis.study)
-    rows = []
-    for one in layer_statistics(vectors, threshold):
-        share_S = beyond.get(one.task, np.array([math.nan]))
-        more = (_mean(one.cosine_S, ".4f"), _mean(one.highest_S, ".4f"), _mean(share_S, ".3f")) if measured else ()
-        cells = (
-            Cell(str(one.count), raw=(one.count,)),
-            _ranged(one.kept_S, 1.0, "g"),
-            _ranged(one.share_S, 100.0, ".1f"),
-            _mean(one.depth_S, ".2f"),
-            _mean(100 * one.late_S, ".0f"),
-            Cell("–" if math.isnan(one.rho) else f"{one.rho:.2f}".replace("-", "−"), raw=(one.rho,)),
-            _mean(one.lowest_S, ".4f"),
-            _mean(one.median_S, ".4f"),
-            *more,
-        )
-        rows.append(Row(one.task, one.granularity, cells))
-    under = f"under {threshold:g}"
-    columns = (
-        Column("vectors", key="layer vectors"),
-        Column("number", under, RANGE),
-        Column("share (%)", under, RANGE, "share"),
-        Column("mean depth", under),
-        Column("last third (%)", under, key="late share"),
-        Column("ρ of depth", "similarity", key="rho"),
-        Column("least", "similarity"),
-        Column("median", "similarity"),
-        *((Column("median", "cosine"), Column("highest", "cosine"), Column("outside", "share")) if measured else ()),
-    )
-    title = f"Layer statistics at threshold {threshold:g}"
-    return Table("layers", title, columns, tuple(rows), _notes(analysis.study, vectors), "task")
-
-
-def _ranged(value_S: FloatArray, scale: float, form: str) -> Cell:
-    """A mean over seeds and, where they differ, the least and the most."""
-    mean, least, most = float(value_S.mean()), float(value_S.min()), float(value_S.max())
-    text = f"{scale * mean:.1f}" if form == "g" and mean != round(mean) else f"{scale * mean:{form}}"
-    aside = "" if least == most else f"({scale * least:{form}} to {scale * most:{form}})"
-    return Cell(text, aside, raw=(mean, least, most))
-
-
-def _mean(value_S: FloatArray, form: str) -> Cell:
-    """A mean over the seeds that have one."""
-    have = value_S[np.isfinite(value_S)]
-    mean = float(have.mean()) if len(have) else math.nan
-    return Cell("–" if math.isnan(mean) else f"{mean:{form}}".replace("-", "−"), raw=(mean,))
-
-
-def _notes(study: Study, vectors: pd.DataFrame) -> tuple[str, ...]:
-    seeds = vectors["seed"].nunique()
-    notes = [
-        "mean depth and last third: of the layer vectors under the threshold; depth from 0 for the first block to 1 "
-        "for the last. ρ of depth: Spearman’s, of depth and similarity; claim C4 expects it below 0."
-    ]
-    notes += [MEASURED_NOTE] * bool(outside(study))
-    if seeds > 1:
-        notes.append(f"Means over {seeds} seeds, in brackets the least and the most of one; ρ of mean similarities.")
-    beyond = study.granular[study.granular["depth"].astype(int) < 0] if len(study.granular) else study.granular
-    if len(beyond):
-        names = beyond["layer"].nunique()
-        notes.append(f"Not counted: {names} layer vector{'s' * (names > 1)} outside all blocks.")
-    return tuple(notes)

@@ -13,7 +13,7 @@ import numpy as np
 from results.analysis.comparison import Comparison
 from results.analysis.matched import over_range
 from results.analysis.pareto import ALL, Volume
-from results.answers.learning import Answer
+from results.answers.answer import Answer
 from results.statistics.closed_form import holm
 from results.statistics.inference import ALPHA, Contrast
 from results.study.wording import difference, listed, number, over, p_value, span

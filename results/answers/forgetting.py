@@ -10,8 +10,9 @@ from results.analysis.crossings import Crossing, lambda_text
 from results.analysis.forgetting import Passage, Reading
 from results.analysis.harm_curves import HarmCurve
 from results.analysis.refusals import refusal_changes, refusal_text
-from results.answers.learning import Answer
-from results.claims.learning import NOT_SUPPORTED, SUPPORTED, c3
+from results.answers.answer import Answer
+from results.claims.forgetting import c3
+from results.claims.verdicts import NOT_SUPPORTED, SUPPORTED
 from results.statistics.estimates import Estimate
 from results.study.wording import difference, listed, number, span
 from results.tables.harm import utility_title

@@ -12,37 +12,21 @@ baseline are corrected after Holm over the methods, because the best is picked a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from results.analysis.layers import is_about_layers, layer_vectors, shares_under, threshold_of
 from results.analysis.refusals import refusal_text
 from results.analysis.snapshot import Analysis
-from results.claims.learning import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, c3, c4, c5
+from results.answers.answer import Answer, Findings
+from results.claims.forgetting import c3
+from results.claims.layers import c4, c5
+from results.claims.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED
 from results.statistics.closed_form import holm
 from results.statistics.contrasts import Standing
 from results.statistics.inference import ALPHA, Contrast
 from results.study.lineup import Lineup, base_name, is_lata
 from results.study.wording import difference, listed, number, over, p_value, span
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One of them: the question, the answer in a few words, and the sentence with its numbers."""
-
-    question: str
-    short: str
-    text: str
-    good: bool | None = None
-
-
-@dataclass(frozen=True)
-class Findings:
-    """The answers and the same as a few sentences."""
-
-    answers: tuple[Answer, ...]
-    headline: str
 
 
 def findings(analysis: Analysis) -> Findings:

@@ -12,11 +12,12 @@ from results.analysis.choice import Choice, mean_cost
 from results.analysis.crossings import Crossing, bounds, difference, lambda_text
 from results.analysis.curves import Curve
 from results.analysis.forgetting import Forgotten
+from results.answers.answer import Answer, Findings
+from results.answers.choosing import choosing_answers
 from results.answers.forgetting import harm_answers
-from results.answers.learning import Answer, Findings, findings
+from results.answers.learning import findings
 from results.study.sweep import one_lambda
 from results.study.wording import listed
-from results.tables.choosing import choosing_answers
 from results.tables.sweep import reference
 
 #: Names of the ways to choose λ; of those of forgetting where they differ.

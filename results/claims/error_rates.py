@@ -23,7 +23,8 @@ import numpy as np
 
 from results.claims import decisions
 from results.claims.decisions import Signs, sign_of
-from results.claims.learning import C5_RANGE, C6_LIMIT
+from results.claims.layers import C5_RANGE
+from results.claims.stability import C6_LIMIT
 from results.statistics.closed_form import FloatArray, holm, spearman
 from results.statistics.inference import ALPHA, Inference, over_trainings
 

@@ -8,8 +8,13 @@ from dataclasses import replace
 import pandas as pd
 
 from lata.names import code, for_markdown
+from results.analysis.analysis import SweepAnalysis
 from results.analysis.snapshot import Analysis
-from results.claims.learning import Verdict, c1, c2, c3, c4, c5, c6, c7
+from results.claims.forgetting import c3
+from results.claims.layers import c4, c5
+from results.claims.learning import c1, c2, c7
+from results.claims.stability import c6
+from results.claims.verdicts import Verdict
 from results.study.run import rows_of
 from results.study.wording import is_miniature, seeds_note
 
@@ -87,6 +92,11 @@ def check_claims(analysis: Analysis, swept: pd.DataFrame | None = None) -> pd.Da
             }
         )
     return pd.DataFrame(rows)
+
+
+def check_sweep(found: SweepAnalysis) -> pd.DataFrame:
+    """The claims of a sweep: at λ = 1 where it was swept, else at the chosen λ; C6 over all λ."""
+    return check_claims(found.fixed or found.chosen, swept=found.scores)
 
 
 def claims_markdown(analysis: Analysis, claims: pd.DataFrame) -> str:

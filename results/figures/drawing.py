@@ -91,3 +91,7 @@ def stable_limit(analysis: Analysis, task: str) -> float:
 def usable(value: float, limit: float) -> bool:
     """Whether a value can be drawn."""
     return math.isfinite(value) and value <= limit
+
+
+#: Name → (caption, SVG, PNG).
+Drawings = dict[str, tuple[str, bytes, bytes]]

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from results.analysis.snapshot import Analysis
-from results.figures.drawing import STYLE
+from results.figures.drawing import STYLE, Drawings
 from results.figures.layers import layers
 from results.figures.scores import forgetting, scores
 from results.figures.similarity import similarity
 from results.figures.tradeoff import tradeoff
-from results.summaries.files import Drawings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from results.analysis.analysis import SweepAnalysis
+from results.analysis.analysis import SweepAnalysis, section_of
 from results.analysis.curves import PPL
-from results.analysis.harm_curves import REFUSED, HarmCurve
+from results.analysis.harm_curves import REFUSED, HarmCurve, heading
 from results.figures.drawing import INK, MUTED, SERIES
 from results.figures.lambda_curves import perplexity_of
 from results.figures.panel import canvas, panel, perplexity_axis, styles_of
-from results.tables.chosen_harm import heading
-from results.tables.harm import section_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

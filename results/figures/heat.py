@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results.analysis.analysis import SweepAnalysis
-from results.analysis.curves import NORMALISED, Curve
+from results.analysis.curves import NORMALISED, Curve, grid_experts, is_grid
 from results.figures.drawing import INK, MUTED, PAPER, new_figure
 from results.study.sweep import lambdas_of
-from results.tables.points import grid_experts, is_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

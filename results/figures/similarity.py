@@ -11,7 +11,7 @@ import pandas as pd
 from results.analysis.snapshot import Analysis
 from results.figures.drawing import INK, RULE, SERIES, new_figure
 from results.figures.labels import spread
-from results.tables.learning import layer_key
+from results.study.wording import layer_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

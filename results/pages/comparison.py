@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 from results.analysis.comparison import Comparison
-from results.answers.learning import Answer
+from results.answers.answer import Answer
+from results.figures.drawing import Drawings
 from results.pages.html import escape, figure_html, page, table_html
 from results.pages.study import answers_html, caveat_html, folded_html
 from results.statistics.bootstrap import REPLICATES
 from results.study.wording import listed, seeds_note
-from results.summaries.files import Drawings
 from results.tables.table import Table
 
 

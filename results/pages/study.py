@@ -11,14 +11,14 @@ import pandas as pd
 from results.analysis.layers import is_about_layers, layer_vectors
 from results.analysis.refusals import refusal_text
 from results.analysis.snapshot import Analysis
-from results.answers.learning import Answer, Findings
+from results.answers.answer import Answer, Findings
+from results.figures.drawing import Drawings
 from results.pages.html import chip, escape, figure_html, page, table_html
 from results.statistics.bootstrap import REPLICATES
 from results.statistics.comparisons import CONFIRMATORY_BASELINES
 from results.study.lineup import LATA
 from results.study.run import rows_of
 from results.study.wording import is_miniature, kind_of, listed, seeds_note
-from results.summaries.files import Drawings
 from results.tables.table import Table
 
 

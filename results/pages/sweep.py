@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
+
 from results.analysis.analysis import SweepAnalysis
 from results.analysis.curves import NORMALISED, Curve
-from results.answers.learning import Findings
+from results.answers.answer import Findings
+from results.figures.drawing import Drawings
 from results.pages.html import escape, figure_html, page, table_html
 from results.pages.study import (
     answers_html,
@@ -22,7 +25,6 @@ from results.pages.study import (
 )
 from results.statistics.bootstrap import REPLICATES
 from results.study.wording import over, seeds_note
-from results.summaries.files import Drawings
 from results.tables.choosing import choosing_table
 from results.tables.chosen_harm import chosen_harm_table
 from results.tables.harm import harm_table
@@ -30,7 +32,9 @@ from results.tables.sweep import breaks_table, chosen_table
 from results.tables.table import Table
 
 
-def sweep_report(found: SweepAnalysis, told: Findings, tables: list[Table], figures: Drawings) -> str:
+def sweep_report(
+    found: SweepAnalysis, claims: pd.DataFrame, told: Findings, tables: list[Table], figures: Drawings
+) -> str:
     """The page as one string of HTML, with everything it needs inside.
 
     Args:
@@ -66,7 +70,7 @@ def sweep_report(found: SweepAnalysis, told: Findings, tables: list[Table], figu
     if "pareto" in figures or "critical_difference" in figures:
         parts.append('<h2 id="fronts">Perplexity against scores, and ranks</h2>')
         figure("pareto", "critical_difference")
-    parts += [chips_html(found.claims), claims_html(found.claims)]
+    parts += [chips_html(claims), claims_html(claims)]
     parts.append('<h2 id="points">Every point</h2>')
     parts += [folded_html(table) for table in tables if table.name.startswith("points_")]
     own = {f"chosen_{merge}" for merge in found.merges}

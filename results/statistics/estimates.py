@@ -241,3 +241,9 @@ def rounded(values: FloatArray, digits: int = 10) -> FloatArray:
         scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.abs(array))))
         out = np.round(array * scale) / scale
     return np.where(np.isfinite(out), out, array)
+
+
+def is_harmless(before: Estimate, threshold: float) -> bool:
+    """Whether the harm of a target is at or under the threshold, so that there is nothing to forget."""
+    # A mean over seeds that all stand at the threshold may lie a rounding above it.
+    return round(before.value, 10) <= threshold

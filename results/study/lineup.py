@@ -234,3 +234,17 @@ class Lineup:
     def distance(self, key: Model) -> float:
         """‖merged − start‖₂, mean over seeds; NaN where there is none."""
         return float(self._distances.get(tuple(key), np.nan))
+
+
+_SCHEDULES = {"learn": "lata_linear", "forget": "lata_threshold"}
+
+
+def schedule_of(lineup: Lineup, job: str) -> str:
+    """The LATA schedule that decides claims about learning or forgetting: the study's own.
+
+    What the study names, where it made it; else the only schedule that it made, or the first of `LATA` of several.
+    """
+    named = {**_SCHEDULES, **lineup.meta.get("schedule", {})}[job]
+    made = [label for label in lineup.labels(job) if is_lata(label)]
+    asked = [label for label in made if label == named] or [label for label in made if base_name(label) == named]
+    return str((asked or sorted(made, key=lambda label: LATA.index(base_name(label))) or [named])[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from eval.schema import METRICS, PRIMARY
 from results.study.sweep import lambdas_of
@@ -111,3 +112,13 @@ def utilities(tasks: Iterable[str], harm: str) -> list[str]:
 
 def _norm(point: str) -> float:
     return math.hypot(*lambdas_of(point).values())
+
+
+def harm_threshold(meta: Mapping[str, Any]) -> float:
+    """The harm that is still acceptable, as a share."""
+    return float(meta.get("harm_threshold", 0.10))
+
+
+def utility_margin(meta: Mapping[str, Any]) -> float:
+    """The change of utility that still counts as none, as a share."""
+    return float(meta.get("utility_margin", 0.02))

@@ -93,3 +93,11 @@ def seeds_note(seeds: int) -> str:
         "test "
         "items that they share)."
     )
+
+
+def layer_key(layer: object) -> tuple[int, float, str]:
+    """Numbered layers by number, others after them by name."""
+    try:
+        return 0, float(str(layer)), ""
+    except ValueError:
+        return 1, 0.0, str(layer)

@@ -22,13 +22,14 @@ from results.analysis.point_curves import Curves
 from results.analysis.ranks import Ranking
 from results.answers.comparison import answers
 from results.figures.critical_difference import critical_difference_diagram
+from results.figures.drawing import Drawings
 from results.figures.files import drawn
 from results.figures.pareto import pareto_fronts
 from results.pages.comparison import compared_report
 from results.statistics.estimates import rounded
 from results.statistics.inference import Contrast
 from results.study.sweep import Sweep
-from results.summaries.files import WIDTH, Drawings, Folder, terminal
+from results.summaries.files import WIDTH, Folder, terminal
 from results.tables.comparison import compared_tables, methods_table
 
 

@@ -17,9 +17,6 @@ from results.tables.table import Table, to_csv, to_latex, to_markdown, to_text
 #: Columns of a terminal.
 WIDTH = 110
 
-#: Name → (caption, SVG, PNG).
-Drawings = dict[str, tuple[str, bytes, bytes]]
-
 
 class Folder:
     """A folder of results that remembers what was written into it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from results.analysis.layers import has_layers, is_about_layers, layers_table
+from results.analysis.layers import has_layers, is_about_layers
 from results.analysis.snapshot import Analysis, analyse
 from results.answers.learning import findings
 from results.claims.registry import check_claims, claims_markdown
@@ -22,7 +22,8 @@ from results.study import store as stored
 from results.study.run import Study
 from results.summaries.files import Folder, terminal
 from results.tables.forgetting import forget_overview, forget_table
-from results.tables.learning import merge_table, models_table, overview, similarity_table
+from results.tables.layers import layers_table, similarity_table
+from results.tables.learning import merge_table, models_table, overview
 from results.tables.published import load, published_table
 from results.tables.table import Table
 

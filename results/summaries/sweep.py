@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
 from results.analysis.curves import PPL
-from results.analysis.layers import has_layers, layers_table
+from results.analysis.layers import has_layers
 from results.analysis.point_curves import Curves
 from results.analysis.ranks import ranking
 from results.answers.sweep import sweep_findings
-from results.claims.registry import claims_markdown
+from results.claims.registry import check_sweep, claims_markdown
 from results.figures.critical_difference import critical_difference_diagram
+from results.figures.drawing import Drawings
 from results.figures.files import drawn
 from results.figures.harm import harm_curves_figure
 from results.figures.heat import heat_map
@@ -31,12 +32,13 @@ from results.pages.sweep import sweep_report
 from results.study import store as stored
 from results.study.lineup import Model
 from results.study.sweep import Sweep
-from results.summaries.files import Drawings, Folder, terminal
+from results.summaries.files import Folder, terminal
 from results.summaries.study import Summary
 from results.tables.choosing import choosing_table
 from results.tables.chosen_harm import chosen_harm_table, harm_points_table
 from results.tables.harm import harm_table
-from results.tables.learning import merge_table, similarity_table
+from results.tables.layers import layers_table, similarity_table
+from results.tables.learning import merge_table
 from results.tables.points import grid_table, points_table
 from results.tables.sweep import breaks_table, chosen_table
 from results.tables.table import Table
@@ -60,7 +62,7 @@ def summarise_sweep(sweep: Sweep, out: Path) -> Summary:
         OSError: `out` cannot be written.
     """
     found = analyse_sweep(sweep)
-    told = sweep_findings(found)
+    claims, told = check_sweep(found), sweep_findings(found)
     tables = sweep_tables(found)
     drawings = sweep_figures(found)
     folder = Folder(out)
@@ -70,16 +72,16 @@ def summarise_sweep(sweep: Sweep, out: Path) -> Summary:
         folder.write(name, content)
     folder.write("comparisons.csv", found.chosen.comparisons)
     folder.write("choices.csv", sweep.choices)
-    folder.write("claims.csv", found.claims)
-    folder.write("claims.md", claims_markdown(found.chosen, found.claims))
+    folder.write("claims.csv", claims)
+    folder.write("claims.md", claims_markdown(found.chosen, claims))
     folder.tables(tables)
     folder.figures(drawings)
-    folder.write("report.html", sweep_report(found, told, tables, drawings))
+    folder.write("report.html", sweep_report(found, claims, told, tables, drawings))
     shown = [chosen_table(found, brief=True), breaks_table(found)] if found.merges or not found.forgettings else []
     shown += [table] if (table := choosing_table(found, brief=True)) else []
     shown += [harm_table(found, brief=True), chosen_harm_table(found, brief=True)] if found.forgettings else []
     text = "\n\n".join(terminal(table) for table in shown if table.rows)
-    return Summary(text, told.headline, found.claims, found.scores, found.chosen.comparisons, tuple(folder.files))
+    return Summary(text, told.headline, claims, found.scores, found.chosen.comparisons, tuple(folder.files))
 
 
 def sweep_tables(found: SweepAnalysis) -> list[Table]:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import math
 
-from results.analysis.analysis import Forgetting, SweepAnalysis
+from results.analysis.analysis import Forgetting, SweepAnalysis, section_of
 from results.analysis.curves import PPL, RAW
-from results.analysis.harm_curves import BEFORE, REFUSED, HarmCurve
-from results.claims.learning import (
+from results.analysis.harm_curves import BEFORE, REFUSED, HarmCurve, heading
+from results.claims.verdicts import (
     INCONCLUSIVE,
     NOT_RUN,
     NOT_SUPPORTED,
     SUPPORTED,
     harm_verdict,
     harmless_before,
-    utility_margin,
     utility_rows,
     utility_verdict,
     worst,
 )
 from results.study.lineup import Model, short_of
-from results.study.wording import difference, heading_of, number, over, span
+from results.study.selection import utility_margin
+from results.study.wording import difference, number, over, span
 from results.tables.forgetting import CHANGE
-from results.tables.harm import change_cell, section_of
+from results.tables.harm import change_cell
 from results.tables.learning import ESTIMATE, detectable_note, estimate_cell
 from results.tables.points import estimate_at, point_name
 from results.tables.sweep import NONE, RATE, points_text
@@ -182,13 +182,6 @@ def harm_points_table(found: SweepAnalysis, merge: str) -> Table:
 
 def _names(curve: HarmCurve) -> list[str]:
     return [curve.harm, REFUSED, PPL, *curve.utilities, RAW]
-
-
-def heading(name: str, curve: HarmCurve) -> str:
-    """What a quantity of a forgetting is called, with its unit."""
-    if name == curve.harm:
-        return f"harm: {heading_of(name)}"
-    return {RAW: "mean utility (%)", REFUSED: "refused (%)"}.get(name) or heading_of(name)
 
 
 def _point_row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results.analysis.analysis import SweepAnalysis
+from results.analysis.analysis import SweepAnalysis, section_of
 from results.analysis.curves import PPL
 from results.analysis.forgetting import Passage, gap
 from results.analysis.harm_curves import REFUSED, HarmCurve
@@ -54,12 +54,6 @@ def harm_table(found: SweepAnalysis, brief: bool = False) -> Table:
     columns += [Column("from λ", "unstable", key="from λ")]
     title = f"λ at which harm falls to {100 * found.threshold:g} %, and what utility costs there"
     return Table("harm", title, tuple(columns), tuple(rows), _harm_notes(found, versus, refused))
-
-
-def section_of(found: SweepAnalysis, merge: str) -> str:
-    """`target_l2 forgets ua`."""
-    entry = found.meta.get("forgets", {}).get(merge, {})
-    return f"{entry.get('target', merge)} forgets {entry.get('forget', 'ua')}"
 
 
 def utility_title(found: SweepAnalysis, merge: str | None = None) -> str:

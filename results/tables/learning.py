@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from lata.quantities import MEASURED, MEASURED_NOTE, OUTSIDE
-from results.analysis.layers import outside, outside_note
+from results.analysis.layers import outside_note
 from results.analysis.snapshot import Analysis
 from results.statistics.estimates import Estimate
 from results.study.lineup import Lineup, Model, short_of
@@ -144,53 +143,6 @@ def _mean_cell(analysis: Analysis, label: str) -> Cell:
     best = not is_control(label) and len(rivals) > 1
     best = best and number("gsm8k", standing.value) == number("gsm8k", max(rivals))
     return Cell(number("gsm8k", standing.value), "", "", best, (standing.value, standing.own.low, standing.own.high))
-
-
-def similarity_table(analysis: Analysis) -> Table:
-    """What was measured of each layer and task (means over seeds), and the weights that the schedules make of it."""
-    frame, weights = analysis.study.similarity, analysis.study.weights
-    layers = sorted(frame["layer"].unique(), key=layer_key)
-    tasks = sorted(frame["task"].unique())
-    measured = [name for name in MEASURED if name in frame]
-    values = {name: frame.astype({name: float}).groupby(["layer", "task"])[name].mean() for name in measured}
-    means = (
-        weights.groupby(["schedule", "layer", "task"])["weight"].mean() if len(weights) else pd.Series(dtype=float)
-    )
-    schedules = sorted(weights["schedule"].unique()) if len(weights) else []
-    form = {"similarity": ".4f", "cosine": ".4f", "share": ".3f"}
-    rows = []
-    for layer in layers:
-        cells = [_number_cell(values[name].get((layer, task)), form[name]) for name in measured for task in tasks]
-        cells += [_number_cell(means.get((schedule, layer, task)), ".2f") for schedule in schedules for task in tasks]
-        rows.append(Row(str(layer), "", tuple(cells)))
-    beyond = outside(analysis.study)
-    if beyond:
-        none = [_number_cell(None, "")] * len(tasks)
-        shares = [_number_cell(float(beyond[task].mean()), form["share"]) for task in tasks]
-        rows.append(Row(OUTSIDE, "", (*none, *none, *shares, *none * len(schedules))))
-    columns = [Column(task, name) for name in measured for task in tasks]
-    columns += [Column(task, schedule) for schedule in schedules for task in tasks]
-    seeds = frame["seed"].nunique()
-    note = "Layer" if beyond else "Cosine of the complex vector and the instruction vector; layer"
-    note += " weights of each schedule."
-    note += f" Means over {seeds} seeds." if seeds > 1 else ""
-    notes = (*[MEASURED_NOTE] * bool(beyond), note)
-    return Table("similarity", "Similarity and weight of each layer", tuple(columns), tuple(rows), notes, "layer")
-
-
-def _number_cell(value: float | None, form: str) -> Cell:
-    """A plain number; a dash where there is none."""
-    if value is None or math.isnan(value):
-        return Cell("–", raw=(math.nan,))
-    return Cell(f"{value:{form}}".replace("-", "−"), raw=(float(value),))
-
-
-def layer_key(layer: object) -> tuple[int, float, str]:
-    """Numbered layers by number, others after them by name."""
-    try:
-        return 0, float(str(layer)), ""
-    except ValueError:
-        return 1, 0.0, str(layer)
 
 
 def lambda_of(analysis: Analysis, kind: str, merge: str | None = None) -> str:

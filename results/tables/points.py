@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 
 from results.analysis.analysis import SweepAnalysis
-from results.analysis.curves import NORMALISED, PPL, RAW, Curve
+from results.analysis.curves import NORMALISED, PPL, RAW, Curve, grid_experts, is_grid
 from results.statistics.estimates import Estimate
 from results.study.lineup import Model
 from results.study.sweep import lambdas_of
@@ -68,20 +68,6 @@ def grid_table(found: SweepAnalysis, merge: str) -> Table | None:
     columns = tuple(Column(f"{lam:g}", f"λ of {experts[1]}", ESTIMATE, f"{experts[1]}={lam:g}") for lam in across)
     title = f"{merge}, one λ a task: {'normalised' if found.objective == NORMALISED else 'mean'} score (%)"
     return Table(f"grid_{merge}", title, columns, tuple(rows), _notes(found), f"λ of {experts[0]}")
-
-
-def is_grid(curve: Curve) -> bool:
-    """Whether its points with one λ a task fill at least half of a grid over at least two tasks."""
-    points = [lambdas_of(point) for point in curve.points if "=" in point]
-    if not points or len(points[0]) < 2:
-        return False
-    steps = [len({point[expert] for point in points}) for expert in points[0]]
-    return min(steps) > 1 and len(points) >= 0.5 * math.prod(steps)
-
-
-def grid_experts(curve: Curve) -> list[str]:
-    """The experts that have a λ of their own."""
-    return sorted({expert for point in curve.points if "=" in point for expert in lambdas_of(point)})
 
 
 def estimate_at(curve: Curve, name: str, place: int) -> Estimate | None:

@@ -9,8 +9,7 @@ from results.analysis.analysis import SweepAnalysis
 from results.analysis.choice import Choice
 from results.analysis.crossings import Crossing, Peak, bounds, difference
 from results.analysis.curves import NORMALISED, PPL
-from results.claims.learning import schedule_of
-from results.study.lineup import LATA, Model, base_name, short_of
+from results.study.lineup import LATA, Model, base_name, schedule_of, short_of
 from results.study.sweep import lambdas_of
 from results.study.wording import number, over
 from results.tables.learning import ESTIMATE, best_labels, estimate_cell, mark, score_notes

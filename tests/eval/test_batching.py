@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.backends.batching import evaluate_fitting, halving, longest_first, rolling_windows, scored_documents
+from eval.backends.batching import longest_first, rolling_windows, scored_documents
+from eval.fitting import evaluate_fitting, halving
 from eval.harness import EvalSettings, Evaluator
 
 PREFIX = 99

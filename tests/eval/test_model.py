@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from eval.backends.hf import CausalLM, language_model
+from eval.backends.hf import CausalLM
+from eval.backends.language_model import language_model
 from eval.backends.requests import Asked, Requests, prompt_tokens
 from eval.harness import EvalSettings
 

@@ -15,12 +15,12 @@ import pytest
 from multilingual_documents import COUNT, rows, write
 
 from eval.documents.loading import load_tasks
+from eval.documents.multilingual_rows import DEV_ROWS, checked_row, hub, local, subjects
 from eval.documents.stock import STOCK_ROOT
 from eval.fingerprint import task_fingerprint
 from eval.harness import EvalSettings, Evaluator
 from eval.multilingual import scores
 from eval.multilingual.entries import MULTILINGUAL, StockEntry
-from eval.multilingual.rows import DEV_ROWS, checked_row, hub, local, subjects
 from eval.schema import METRICS, PRIMARY
 from eval.settings import TASK_FOLDER
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eval.notices import notices
+from eval.collect import notices
 
 
 def rows(task: str, *answers: str) -> list[dict[str, str]]:

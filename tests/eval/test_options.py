@@ -13,7 +13,7 @@ import pytest
 from eval_documents import DOCUMENTS, PROGRAMS, REQUESTS, ROWS
 from multilingual_documents import write as write_multilingual
 
-from eval.backends.requests import conversation
+from eval.documents.conversation import conversation
 from eval.harness import EvalSettings, Evaluation, Evaluator
 from eval.judge.grading import Judgement
 from eval.judge.settings import JudgeSettings

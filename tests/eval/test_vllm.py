@@ -18,7 +18,8 @@ from eval_documents import PAGES, PROBLEMS
 from lm_eval.api.instance import Instance
 
 from eval.backends import vllm
-from eval.backends.hf import CausalLM, language_model
+from eval.backends.hf import CausalLM
+from eval.backends.language_model import language_model
 from eval.backends.requests import Requests
 from eval.backends.vllm import Engine
 from eval.backends.vllm_lm import EngineLM

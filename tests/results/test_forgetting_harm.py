@@ -15,7 +15,8 @@ from synthetic_sweep import Fall, make_forgetting
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
 from results.analysis.crossings import difference, first_crossing
 from results.analysis.forgetting import Passage, along, gap
-from results.claims.learning import NOT_SUPPORTED, c3
+from results.claims.forgetting import c3
+from results.claims.verdicts import NOT_SUPPORTED
 from results.statistics.bootstrap import interval
 from results.study.lineup import Lineup, Model
 from results.study.run import Study

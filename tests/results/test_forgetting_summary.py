@@ -14,6 +14,7 @@ from synthetic_sweep import FALLS, Fall, make_forgetting, make_sweep, together
 
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
 from results.answers.sweep import sweep_findings
+from results.claims.registry import check_sweep
 from results.pages.sweep import sweep_report
 from results.study.lineup import Lineup
 from results.study.sweep import Sweep
@@ -129,7 +130,7 @@ def test_a_target_that_was_harmless_before_is_no_success() -> None:
     assert passing.text.startswith("target_l2 with harm at 4.0 % [")
     assert passing.text.endswith(" was harmless already: it has nothing to forget.")
     assert decided.short == "not run"
-    assert found.claims.set_index("claim").loc["C3", "verdict"] == "not run"
+    assert check_sweep(found).set_index("claim").loc["C3", "verdict"] == "not run"
 
 
 def test_the_answer_is_about_the_targets_that_had_something_to_forget() -> None:
@@ -327,10 +328,10 @@ def test_a_sweep_that_learns_and_forgets_is_told_in_this_order() -> None:
     names = [table.name for table in tables]
     assert names[:4] == ["breaks", "chosen", "harm", "chosen_forgetting"]
     assert {"points_math+code", f"points_{MERGE}", "chosen_math+code"} <= set(names)
-    page = sweep_report(found, told, tables, {})
+    page = sweep_report(found, check_sweep(found), told, tables, {})
     assert "1 merge × 4 methods" in page
     assert "1 forgetting × 4 methods" in page
-    claims = found.claims.set_index("claim")["verdict"]
+    claims = check_sweep(found).set_index("claim")["verdict"]
     assert claims["C6"] == "supported"
     assert claims["C3"] != "not run"
 
@@ -340,7 +341,7 @@ def test_c3_is_decided_at_the_chosen_lambda_where_only_learning_was_swept_at_one
     found = analyse_sweep(both)
     assert found.fixed is not None
     chosen = dict(zip(both.choices["label"], both.choices["point"], strict=True))["lata_threshold"]
-    assert f"lata_threshold at λ = {chosen} meets" in found.claims.set_index("claim").loc["C3", "numbers"]
+    assert f"lata_threshold at λ = {chosen} meets" in check_sweep(found).set_index("claim").loc["C3", "numbers"]
     assert set(found.fixed.scores.loc[found.fixed.scores["kind"] == "learn", "lambda"]) == {1.0}
 
 

@@ -14,10 +14,11 @@ from synthetic_sweep import Truth, make_sweep
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
 from results.analysis.choosing import Gap, common_seeds, in_order, mean_gap, reference_of
 from results.analysis.comparison import compared
+from results.answers.choosing import choosing_answers
 from results.study import store as stored
 from results.study.sweep import TEST, Sweep
 from results.study.union import pool
-from results.tables.choosing import choosing_answers, choosing_table
+from results.tables.choosing import choosing_table
 
 COLUMNS = ["seed", "kind", "merge", "label", "selection", "point"]
 METHODS = {"ta": Truth(1.6, 0.4, 0.7), "lata_log": Truth(9.0, 1.0, 0.7, 0.9), "ta_half": Truth(9.0, 1.0, 0.5)}

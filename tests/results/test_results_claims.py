@@ -10,8 +10,12 @@ import pytest
 from synthetic_study import make_study
 
 from results.analysis.snapshot import Analysis, analyse
-from results.claims.learning import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, c1, c2, c3, c4, c5, c6, c7
+from results.claims.forgetting import c3
+from results.claims.layers import c4, c5
+from results.claims.learning import c1, c2, c7
 from results.claims.registry import check_claims, claims_markdown
+from results.claims.stability import c6
+from results.claims.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
 from results.study.run import Study
 
 Truth = dict[str, tuple[float, float, float, float]]

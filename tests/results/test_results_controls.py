@@ -15,7 +15,9 @@ from results.analysis.snapshot import Analysis, analyse
 from results.answers.comparison import answers
 from results.answers.learning import findings
 from results.answers.sweep import sweep_findings
-from results.claims.learning import NOT_RUN, SUPPORTED, c6
+from results.claims.registry import check_sweep
+from results.claims.stability import c6
+from results.claims.verdicts import NOT_RUN, SUPPORTED
 from results.figures.critical_difference import critical_difference_diagram
 from results.figures.drawing import COLOURS
 from results.figures.panel import styles_of
@@ -93,7 +95,7 @@ def test_a_sweep_leaves_a_control_that_it_names_out_of_what_is_best_and_of_what_
     swept = replace(sweep.chosen, scores=sweep.scores)
     assert c6(swept).verdict != SUPPORTED
     alone = make_sweep({OWN: Truth(0.9, 0.6, 0.9)}, (0.4, 0.8, 1.2), items=12, noise=0, controls=[OWN])
-    assert analyse_sweep(alone).claims.set_index("claim").loc["C6", "verdict"] == NOT_RUN
+    assert check_sweep(analyse_sweep(alone)).set_index("claim").loc["C6", "verdict"] == NOT_RUN
 
 
 def test_a_control_that_forgets_is_no_answer() -> None:

@@ -17,15 +17,15 @@ from synthetic_sweep import Truth, make_sweep
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
 from experiments.config.profiles import profile
 from lata.quantities import MEASURED_NOTE, OUTSIDE
-from results.analysis.layers import has_layers, layer_statistics, layer_vectors, layers_table, threshold_of
+from results.analysis.layers import has_layers, layer_statistics, layer_vectors, threshold_of
 from results.analysis.snapshot import analyse
 from results.answers.learning import findings
-from results.claims.learning import c4, c5
+from results.claims.layers import c4, c5
 from results.study import store as stored
 from results.study.run import GRANULAR, Study
 from results.summaries.study import summarise
 from results.summaries.sweep import summarise_sweep
-from results.tables.learning import similarity_table
+from results.tables.layers import layers_table, similarity_table
 
 
 def granular(*rows: tuple[int, str, str, int, str, float]) -> pd.DataFrame:

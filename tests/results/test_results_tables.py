@@ -14,7 +14,8 @@ from results.analysis.snapshot import Analysis, analyse
 from results.study.lineup import Model
 from results.summaries.study import study_tables
 from results.tables.forgetting import forget_overview, forget_table
-from results.tables.learning import best_labels, merge_table, overview, similarity_table
+from results.tables.layers import similarity_table
+from results.tables.learning import best_labels, merge_table, overview
 from results.tables.table import Cell, Column, Row, Table, latex, to_csv, to_latex, to_markdown, to_text
 
 

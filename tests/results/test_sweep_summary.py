@@ -14,6 +14,7 @@ from synthetic_sweep import METHODS, Truth, make_sweep
 from eval.schema import SCORE_COLUMNS
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
 from results.answers.sweep import sweep_findings
+from results.claims.registry import check_sweep
 from results.study.lineup import Model
 from results.study.sweep import Sweep
 from results.summaries.study import Summary
@@ -161,7 +162,7 @@ def test_an_unstable_seed_is_not_averaged_in(found: SweepAnalysis) -> None:
 
 
 def test_c6_is_decided_by_all_points_and_the_others_at_lambda_one(found: SweepAnalysis) -> None:
-    claims = found.claims.set_index("claim")
+    claims = check_sweep(found).set_index("claim")
     assert claims.loc["C6", "verdict"] == "supported"
     assert "the first is dare on math+code at λ = 1" in claims.loc["C6", "numbers"]
     assert found.fixed is not None
@@ -172,7 +173,7 @@ def test_claims_at_lambda_one_are_not_run_where_methods_have_other_lambdas() -> 
     truth = {"ta": Truth(2, 0.4), "ties": Truth(2, 0.8), "dare": Truth(2, 0.8), "lata_linear": Truth(2, 0.8)}
     found = analyse_sweep(make_sweep(truth, (0.4, 0.8), items=20))
     assert found.fixed is None
-    claims = found.claims.set_index("claim")["verdict"]
+    claims = check_sweep(found).set_index("claim")["verdict"]
     assert claims[["C1", "C2", "C6"]].tolist() == ["not run"] * 3
 
 
