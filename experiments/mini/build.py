@@ -21,11 +21,8 @@ from pathlib import Path
 
 from experiments.mini import folders
 from experiments.mini.progress import Progress
-from experiments.mini.stages import Shape, Stage
-
-#: With these a training gives the same bits on every x86-64 processor: kernels that every one of them has, instead of
-#: the fastest that each has. It takes about 2.7 times as long. Libraries read them when they are loaded.
-KERNELS = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+from experiments.mini.training.stages import Shape, Stage
+from experiments.mini.training.train import KERNELS, train
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def work(connection: Connection) -> None:
         while True:
             job: Job = connection.recv()
             try:
-                train(job, connection)
+                _train(job, connection)
             except ConnectionError:
                 raise
             except Exception as error:
@@ -159,47 +156,11 @@ def work(connection: Connection) -> None:
         return
 
 
-def train(job: Job, connection: Connection) -> None:
+def _train(job: Job, connection: Connection) -> None:
     """Train one model and put it in its place; ``("progress", share, loss)`` goes through `connection`."""
-    import random
 
-    import torch
-    import transformers
+    def report(share: float, loss: float) -> None:
+        connection.send(("progress", share, loss))
 
-    from experiments.mini.batches import packed_batches, response_batches
-    from experiments.mini.corpora.heldout import stable_hash
-    from experiments.mini.corpora.mixtures import examples_of
-    from experiments.mini.model import new_model
-    from experiments.mini.tokenizer import load_tokenizer, train_tokenizer, wrap
-    from experiments.mini.training import fit
-
-    stage = job.stage
-    # One thread, so that the weights do not depend on the number of cores.
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    transformers.utils.logging.disable_progress_bar()
-    if job.parent is None:
-        tokenizer = wrap(train_tokenizer(job.shape.vocabulary), job.shape.context)
-        model = new_model(job.shape, stable_hash(f"weights {job.seed}") >> 1)
-    else:
-        tokenizer = load_tokenizer(job.parent)
-        model = transformers.LlamaForCausalLM.from_pretrained(job.parent, dtype=torch.float32)
-    examples = examples_of(dict(stage.mixture), stage.name, job.seed)
-    rng = random.Random(f"batches {stage.name} {job.seed}")
-    if stage.packed:
-        batches = packed_batches(tokenizer, examples, stage.packed, stage.batch, rng)
-    else:
-        batches = response_batches(tokenizer, examples, stage.batch, rng)
-    fit(
-        model,
-        batches,
-        stage.lr,
-        lambda share, loss: connection.send(("progress", share, loss)),
-        muon=stage.muon,
-        blocks_only=stage.blocks_only,
-        peak=stage.peak,
-    )
-    job.draft.mkdir()
-    model.half().eval().save_pretrained(job.draft)
-    tokenizer.save_pretrained(job.draft)
+    train(job.stage, job.seed, job.shape, job.parent, job.draft, report)
     folders.publish(job.draft, job.folder)

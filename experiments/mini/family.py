@@ -25,7 +25,8 @@ from pathlib import Path
 
 from experiments.mini import folders
 from experiments.mini.corpora.l2 import L2_GENERATORS  # on import they join the generators of every language
-from experiments.mini.stages import Shape, Stage, shares
+from experiments.mini.training.stages import Shape, Stage, shares
+from lata.code_version import code_version
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +34,11 @@ MODELS = ("base", "pre", "math", "code", "ua", "target_ua", "target_ua_math", "p
 HERE = Path(__file__).parent
 #: The models of seed 0, a folder each, and ``committed.json``: the recipe and digests of its seeds.
 SHIPPED = HERE / "models"
-#: The files that decide what a model learns. The rest of this package decides only where it is kept.
-SOURCES = (
-    "batches.py",
-    "build.py",
-    "lean.py",
-    "model.py",
-    "stages.py",
-    "tokenizer.py",
-    "training.py",
-    *sorted(f"corpora/{path.name}" for path in (HERE / "corpora").glob("*.py")),
-)
-#: Those that only a model of the second language depends on.
-L2_SOURCES = tuple(sorted(f"corpora/l2/{path.name}" for path in (HERE / "corpora" / "l2").glob("*.py")))
+#: The modules whose imports decide what a model learns, what one that reads the second language learns besides, and
+#: what the evaluation data are. The rest of this package decides only where they are kept.
+TRAINING = "experiments.mini.training.train"
+L2_CORPORA = "experiments.mini.corpora.l2"
+DATA = "experiments.mini.data"
 ADVICE = "set LATA_CACHE to a folder that can be written"
 LIBRARIES = ("torch", "transformers", "tokenizers")
 LANGUAGES = ("en", "l2")
@@ -213,7 +206,7 @@ class MiniFamily:
         for name, stage in self.stages().items():
             parent = keys[stage.parent] if stage.parent else None
             reads_l2 = any(part in L2_GENERATORS for part, _ in stage.mixture)
-            code = _code_version((*SOURCES, *L2_SOURCES) if reads_l2 else SOURCES)
+            code = _code(TRAINING, L2_CORPORA) if reads_l2 else _code(TRAINING)
             keys[name] = _hash({"stage": asdict(stage), "parent": parent, "code": code, **common})
         return keys
 
@@ -224,8 +217,9 @@ class MiniFamily:
 
     @property
     def recipe(self) -> str:
-        """A hash of architecture and stages, which the committed models have in common."""
-        return _hash({"shape": asdict(self.shape), "stages": [asdict(stage) for stage in self.stages().values()]})
+        """A hash of architecture, stages and training code, which the committed models have in common."""
+        stages = [asdict(stage) for stage in self.stages().values()]
+        return _hash({"shape": asdict(self.shape), "stages": stages, "code": _code(TRAINING)})
 
     @property
     def root(self) -> Path:
@@ -317,9 +311,7 @@ class MiniFamily:
         """
         if language not in LANGUAGES:
             raise ValueError(f"the miniature family speaks no {language!r}; choose {' or '.join(LANGUAGES)}")
-        sources = ["data.py", *(name for name in SOURCES if name.startswith("corpora/"))]
-        sources += L2_SOURCES if language == "l2" else ()
-        key = _hash({"items": self.items, "code": _code_version(tuple(sources))})
+        key = _hash({"items": self.items, "code": _code(DATA)})
         path = self.root / f"data-{language}-{key[:16]}"
         if folders.is_complete(path):
             return path
@@ -364,5 +356,5 @@ def _hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _code_version(names: tuple[str, ...]) -> str:
-    return _hash({name: folders.digest(HERE / name) for name in names})
+def _code(*modules: str) -> str:
+    return code_version(*modules, packages=("experiments.mini",))

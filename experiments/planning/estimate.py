@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments.config.family import FamilyKind, mini_family
 from experiments.config.sweep import Selection, SweepPlan
-from experiments.mini.stages import Stage as Training
+from experiments.mini.training.stages import Stage as Training
 from experiments.planning import cost as cost
 from experiments.planning.config import Planning
 from experiments.planning.documents import Documents, documents

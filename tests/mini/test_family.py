@@ -17,8 +17,9 @@ from interrupts import hear_ctrl_c
 
 from experiments.mini import folders
 from experiments.mini.data import SPLITS, TASKS
-from experiments.mini.family import LANGUAGES, MODELS, MiniFamily
+from experiments.mini.family import L2_CORPORA, MODELS, SHIPPED, TRAINING, MiniFamily
 from experiments.mini.progress import Progress
+from lata.code_version import modules_of
 
 TINY = {
     "items": 20,
@@ -194,18 +195,29 @@ def test_a_change_to_one_expert_keeps_the_others(tmp_path: Path) -> None:
     assert [name for name in MODELS if keys[name] != changed[name]] == ["code"]
 
 
-def test_the_keys_of_english_models_and_data_do_not_depend_on_the_other_language(
+def test_the_keys_of_english_models_do_not_depend_on_the_other_language(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     family = tiny(tmp_path)
-    keys, data = family.keys(), [family.data_dir(language) for language in LANGUAGES]
-    monkeypatch.setattr("experiments.mini.family.L2_SOURCES", ())
+    keys = family.keys()
+    monkeypatch.setattr("experiments.mini.family.L2_CORPORA", "experiments.mini.corpora.math")
     changed = family.keys()
     assert [name for name in MODELS if keys[name] != changed[name]] == ["pre_l2", "target_l2"]
-    assert [family.data_dir(language) == folder for language, folder in zip(LANGUAGES, data, strict=True)] == [
-        True,
-        False,
-    ]
+
+
+def test_the_keys_of_models_come_from_what_trains_and_not_from_what_keeps_or_shows() -> None:
+    package = ("experiments.mini",)
+    english, both = modules_of(TRAINING, packages=package), modules_of(TRAINING, L2_CORPORA, packages=package)
+    everything = {path.stem for path in SHIPPED.parent.glob("*.py")} | {"training", "corpora"}
+    named = {module.split(".")[2] for module in both[1:]}
+    assert everything - named == {"__init__", "build", "criteria", "data", "family", "folders", "progress"}
+    for folder, found in (("training", english), ("corpora", english), ("corpora/l2", both)):
+        prefix = f"experiments.mini.{folder.replace('/', '.')}"
+        files = {path.stem for path in (SHIPPED.parent / folder).glob("*.py")} - {"__init__"}
+        assert {module.rpartition(".")[2] for module in found if module.rpartition(".")[0] == prefix} - {
+            "l2"
+        } == files
+    assert not [module for module in english if ".l2" in module]
 
 
 def test_a_change_to_pre_changes_all_that_start_from_it(tmp_path: Path) -> None:

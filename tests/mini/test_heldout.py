@@ -20,7 +20,7 @@ from experiments.mini.corpora.pairs import (
 from experiments.mini.corpora.towns import detokenize
 from experiments.mini.data import SPLITS, TASKS, evaluation_rows
 from experiments.mini.family import MiniFamily
-from experiments.mini.tokenizer import SAMPLE
+from experiments.mini.training.tokenizer import SAMPLE
 
 ROWS = {(task, split): evaluation_rows(task, split, 300) for task in TASKS["en"] for split in SPLITS}
 VARIABLES = re.compile(r"\b(?:n|m|k|xs|nums|items|s|text)\b")

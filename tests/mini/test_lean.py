@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.mini.lean import LeanLlama
-from experiments.mini.model import new_model
-from experiments.mini.stages import Shape
+from experiments.mini.training.lean import LeanLlama
+from experiments.mini.training.model import new_model
+from experiments.mini.training.stages import Shape
 
 SHAPE = Shape(hidden=32, layers=3, heads=4, ffn=40, vocabulary=120, context=64)
 

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from experiments.mini.corpora.mixtures import GENERATORS
 from experiments.mini.data import evaluation_rows
-from experiments.mini.tokenizer import EOS, EOS_TOKEN, PAD, PAD_TOKEN, train_tokenizer, wrap
+from experiments.mini.training.tokenizer import EOS, EOS_TOKEN, PAD, PAD_TOKEN, train_tokenizer, wrap
 
 
 @pytest.fixture(scope="module")

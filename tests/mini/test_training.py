@@ -7,12 +7,12 @@ import random
 import pytest
 import torch
 
-from experiments.mini.batches import IGNORE, packed_batches, response_batches
 from experiments.mini.corpora.heldout import Example
-from experiments.mini.model import new_model
-from experiments.mini.stages import Shape
-from experiments.mini.tokenizer import EOS, PAD, train_tokenizer, wrap
-from experiments.mini.training import Muon, block_share, fit, make_optimizers, rate
+from experiments.mini.training.batches import IGNORE, packed_batches, response_batches
+from experiments.mini.training.loop import Muon, block_share, fit, make_optimizers, rate
+from experiments.mini.training.model import new_model
+from experiments.mini.training.stages import Shape
+from experiments.mini.training.tokenizer import EOS, PAD, train_tokenizer, wrap
 
 SHAPE = Shape(hidden=16, layers=2, heads=2, ffn=24, vocabulary=300, context=64)
 TOKENIZER = wrap(train_tokenizer(300), 64)

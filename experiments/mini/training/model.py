@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.mini.stages import Shape
-from experiments.mini.tokenizer import EOS, PAD
+from experiments.mini.training.stages import Shape
+from experiments.mini.training.tokenizer import EOS, PAD
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from experiments.mini.corpora.heldout import Example
-from experiments.mini.tokenizer import EOS, PAD
+from experiments.mini.training.tokenizer import EOS, PAD
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

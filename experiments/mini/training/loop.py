@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.mini.batches import IGNORE, Batch
-from experiments.mini.lean import LeanLlama
+from experiments.mini.training.batches import IGNORE, Batch
+from experiments.mini.training.lean import LeanLlama
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
