@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 def merge(made: MergePlan) -> None:
     """Check, merge, and say what was written."""
-    from lata import merging
+    from lata.merging import on_disk
 
     config, output = made.config, folder(made.config)
     alone = config.export is Export.mergekit and output.suffix in (".yaml", ".yml")
     if config.dry_run:
-        plan = merging.plan(made.request, None if alone else output)
+        plan = on_disk.plan(made.request, None if alone else output)
         print(plan.describe())
-        merging.refuse(plan)
+        plan.refuse()
         return
     if alone:
-        merging.export(made.request, output, threads=config.threads)
+        on_disk.export(made.request, output, threads=config.threads)
         print(f"mergekit configuration: {output.resolve()}")
         return
     begun = time.monotonic()
-    result = merging.run(
+    result = on_disk.run(
         made.request,
         output,
         threads=config.threads,

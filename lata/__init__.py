@@ -28,13 +28,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lata.holding import hold
-    from lata.merging import merge, similarity, similarity_tables
-    from lata.recipes import merge_recipe
+    from lata.in_memory.load import hold
+    from lata.merging.on_disk import merge, similarity, similarity_tables
+    from lata.merging.recipes import merge_recipe
 
 __all__ = ["hold", "merge", "merge_recipe", "similarity", "similarity_tables"]
 
-_MODULES = {"hold": "lata.holding", "merge_recipe": "lata.recipes"}
+_MODULES = {"hold": "lata.in_memory.load", "merge_recipe": "lata.merging.recipes"}
 
 
 def __getattr__(name: str) -> Any:
@@ -42,5 +42,5 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module(_MODULES.get(name, "lata.merging")), name)
+        return getattr(import_module(_MODULES.get(name, "lata.merging.on_disk")), name)
     raise AttributeError(f"module 'lata' has no attribute {name!r}")

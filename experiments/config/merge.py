@@ -13,9 +13,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from experiments.config.profiles import profile
 from experiments.config.study import CONF, checked_object
-from lata.layers import GRANULARITIES, OUTSIDE
+from lata.engine.layers import GRANULARITIES, OUTSIDE
+from lata.merging.request import SHARD_BYTES, Request, checked
 from lata.methods import get, suggest
-from lata.request import SHARD_BYTES, Request, checked
 
 
 class Export(Enum):

@@ -1,4 +1,5 @@
-"""Similarities of another family's blocks, for `lata.methods.lata_transferred`: from a configuration or a CSV file.
+"""Similarities of another family's blocks, for `lata.methods.controls.lata_transferred`: from a configuration or a
+CSV file.
 
 Three files are read: what ``python -m experiments.analyze output=FILE`` writes, a study's ``tables/similarity.csv``
 (means over its seeds; both with columns ``similarity TASK`` among others), and what `lata.similarity` gives, as CSV

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.config.merge import MergeConfig, MergePlan
-from lata import recipes
+from lata.merging import recipes
 
 _FAMILY = "family."
 _SINGLE = ("recipe", "output", "threads", "dry_run", "family.base", "family.pre", "family.target")
@@ -39,7 +39,7 @@ def recipe_plan(words: Sequence[str]) -> tuple[MergePlan, tuple[str, ...]]:
     """The merge that a recipe and the words beside it ask for, and what of it will not be checked.
 
     Raises:
-        ValueError: a word that may not stand there, or what `lata.recipes.read` raises.
+        ValueError: a word that may not stand there, or what `lata.merging.recipes.read` raises.
     """
     given: dict[str, str] = {}
     for word in words:

@@ -36,7 +36,7 @@ def geometry(folders: Mapping[str, Path]) -> dict[str, Geometry]:
     """Of every expert, from the models' folders by name."""
     from scipy.stats import spearmanr
 
-    from lata.merging import similarity_tables
+    from lata.merging.on_disk import similarity_tables
 
     experts = {name: folders[name] for name in EXPERTS}
     table = similarity_tables(folders["base"], folders["pre"], experts, ("block",))["block"]

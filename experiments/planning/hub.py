@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.planning.cost import ITEM
 from experiments.planning.shapes import PUBLISHED, Shape, shape_of
-from lata.checkpoints.json_files import read_json
+from lata.untrusted.json_files import read_json
 
 #: The place of a model that the user has still to name.
 MISSING = "missing"

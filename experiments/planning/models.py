@@ -18,7 +18,7 @@ from experiments.planning.hub import MISSING, Hub, Model
 from experiments.planning.shapes import PUBLISHED, Shape, shape_of
 from lata.checkpoints import open_checkpoint
 from lata.checkpoints.hub import is_folder, is_plausible
-from lata.output.facts import public_source
+from lata.output.documents.facts import public_source
 
 #: Bytes of a weight of the miniature family, which is stored in fp16.
 _MINI_ITEM = 2

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.steps.store import key_of
 from lata.checkpoints.companions import check_files
-from lata.checkpoints.json_files import read_bytes, shown
-from lata.output.facts import public_source
+from lata.output.documents.facts import public_source
+from lata.untrusted.json_files import read_bytes, shown
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from eval.backends.vllm import Engine
     from eval.settings import EvalSettings
     from lata.checkpoints import FolderCheckpoint
-    from lata.checkpoints.lora import AdapterCheckpoint
+    from lata.checkpoints.lora.checkpoint import AdapterCheckpoint
 
 #: What is decided here counts in the key of an evaluation.
 CODE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
@@ -143,7 +143,7 @@ class Scored:
         import numpy as np
         import torch
 
-        from lata.memory import DTYPES
+        from lata.numerics.torch_views import DTYPES
 
         if self.checkpoint.quantised:
             raise ValueError(

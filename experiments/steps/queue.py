@@ -167,7 +167,7 @@ class Steps:
         return {task.job.seed: json.loads(files["similarity.json"]) for task, files in found.items()}
 
     def coefficients(self, jobs: Iterable[Job]) -> dict[Job, Lam]:
-        """MetaGPT's λ of each expert of every job, whose method says of which vectors (see `lata.metagpt`)."""
+        """MetaGPT's λ of each expert of every job, whose method says of which vectors (`lata.merging.metagpt`)."""
         wanted = [Task("coefficients", job, self._merge_key(job)) for job in dict.fromkeys(jobs)]
         found = self._done("coefficients", wanted)
         return {

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from lata.hot import Hot
+    from lata.in_memory.merge import Hot
 
 
 class Outcome(Enum):
@@ -164,7 +164,7 @@ def similarity(task: Task) -> dict[str, bytes]:
 
 def coefficients(task: Task) -> dict[str, bytes]:
     """``coefficients.json``: MetaGPT's λ of each expert, from the vectors of the job's method."""
-    from lata.measuring import metagpt
+    from lata.merging.measuring import metagpt
 
     job, models = task.job, _context.families[task.job.seed]
     found = metagpt(
@@ -215,14 +215,14 @@ STEPS = {"merge": merge, "similarity": similarity, "coefficients": coefficients,
 
 def _model_facts(source: str, pre: str) -> dict[str, Any]:
     """What ``weights.json`` says of a model as it is; its distance is to θ_pre, as a merge's is."""
-    from lata.measuring import distance
+    from lata.merging.measuring import distance
 
     # A pass refuses values that are not finite.
     return {"digest": find(source, None).digest, "distance": distance(pre, source), "finite": True}
 
 
 def _lam(job: Job) -> float | dict[str, float]:
-    """λ as `lata.hot` takes it: without the sign that says whether it is learned or forgotten."""
+    """λ as `lata.in_memory.merge` takes it: without the sign that says whether it is learned or forgotten."""
     sign = 1.0 if job.start == "pre" else -1.0
     return {task: sign * lam for task, lam in job.lam} if isinstance(job.lam, tuple) else sign * job.lam
 
@@ -257,7 +257,7 @@ def _hot(job: Job) -> Hot:
 
 def _load(model: PreTrainedModel | Engine, scored: Scored) -> None:
     """Put a model of the family as it is into the live one, which keeps the configuration of θ_pre."""
-    from lata.live import load
+    from lata.in_memory.targets import load
 
     tensors = scored.tensors(_context.shared.dtype)
     if isinstance(model, Engine):

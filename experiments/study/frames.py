@@ -19,7 +19,7 @@ from experiments.config.sweep import Selection, SweepPlan
 from experiments.steps.jobs import AGAIN, DEVELOPMENT, STABILITY, TEST, Entry, Job
 from experiments.steps.queue import Files, Scoring, Weights
 from experiments.study.provenance import command
-from lata import weighting
+from lata.engine import weighting
 from lata.quantities import MEASURED
 from results.statistics.noise import noise_floor, primary_floors
 from results.study.run import GRANULAR

@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.config.secrets import looks_secret
 from experiments.steps.devices import cores
-from lata.output.facts import public_source
+from lata.output.documents.facts import public_source
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (

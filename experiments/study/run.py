@@ -18,7 +18,7 @@ from experiments.steps.jobs import AGAIN, TEST, Context, Entry, Job, Lam
 from experiments.steps.queue import Steps, Weights
 from experiments.steps.store import check_writable, key_of, write_atomic
 from experiments.study import families, provenance
-from lata.output.facts import public_source
+from lata.output.documents.facts import public_source
 
 if TYPE_CHECKING:
     from results.summaries.study import Summary

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from lata.checkpoints import headers, hub
 from lata.checkpoints.folder import FolderCheckpoint
-from lata.checkpoints.json_files import read_json
+from lata.untrusted.json_files import read_json
 
 if TYPE_CHECKING:
-    from lata.checkpoints.lora import AdapterCheckpoint
-    from lata.memory import TensorDict
+    from lata.checkpoints.lora.checkpoint import AdapterCheckpoint
 
-__all__ = ["FolderCheckpoint", "load", "open_checkpoint"]
+__all__ = ["FolderCheckpoint", "open_checkpoint"]
 
 
 def open_checkpoint(
@@ -47,18 +46,9 @@ def open_checkpoint(
     checkpoint = FolderCheckpoint(found.folder, label, found.source, quantised=quantised and beside is None)
     if beside is None:
         return checkpoint
-    from lata.checkpoints.lora import AdapterCheckpoint
+    from lata.checkpoints.lora.checkpoint import AdapterCheckpoint
 
     return AdapterCheckpoint(checkpoint, beside.folder, label, beside.source)
-
-
-def load(folder: Path) -> TensorDict:
-    """All parameters of the checkpoint in `folder` as torch tensors in their stored dtype, without tied copies."""
-    from safetensors.torch import load_file
-
-    with FolderCheckpoint(folder) as checkpoint:
-        stored = {name: tensor for file in checkpoint.files for name, tensor in load_file(file).items()}
-        return {name: stored[name] for name in checkpoint.tensors}
 
 
 def _split(source: str) -> tuple[str, str | None]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lata.checkpoints.json_files import LARGEST, read_bytes, read_json, read_text, shown
+from lata.untrusted.json_files import LARGEST, read_bytes, read_json, read_text, shown
 
 #: What a merged model needs beside its weights, `config.json` aside: tokenizers, templates, processors, generation.
 COMPANIONS = (

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from blake3 import blake3
 
-from lata.tensors import CHUNK, ITEM_SIZE, Checkpoint, Raw, TensorInfo
+from lata.numerics.tensors import CHUNK, ITEM_SIZE, Checkpoint, Raw, TensorInfo
 
 # Elements that one thread reads at a time; a multiple of CHUNK.
 _BLOCK = 2**20

@@ -15,17 +15,18 @@ import numpy as np
 
 from lata.checkpoints import headers, tied
 from lata.checkpoints.companions import Companions, companions, matching
-from lata.checkpoints.json_files import read_json
 from lata.checkpoints.quantised import is_declared, why_quantised
 from lata.checkpoints.reading import Reader
-from lata.tensors import ITEM_SIZE, Raw, TensorInfo
+from lata.numerics.tensors import ITEM_SIZE, Raw, TensorInfo
+from lata.untrusted.json_files import read_json
 
 # Bytes of a tied copy that are compared at its start, middle and end.
 _SAMPLE = 2**16
 
 
 class FolderCheckpoint:
-    """A model's folder: config.json and safetensors, single or sharded. Implements `lata.tensors.Checkpoint`.
+    """A model's folder: config.json and safetensors, single or sharded. Implements
+    `lata.numerics.tensors.Checkpoint`.
 
     Args:
         folder: absolute path.
@@ -87,7 +88,7 @@ class FolderCheckpoint:
         return companions(self.folder, self.config)
 
     def read(self, name: str, start: int, out: Raw) -> None:
-        """Fill `out` with the bytes of tensor `name` from element `start` on; see `lata.tensors.Checkpoint`."""
+        """Fill `out` with the bytes of tensor `name` from element `start` on; see `Checkpoint`."""
         self._reader.read(name, self._stored[name], start, out)
 
     def close(self) -> None:

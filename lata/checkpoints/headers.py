@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
-from lata.checkpoints.fields import COUNT
-from lata.checkpoints.json_files import LARGEST, open_regular, parse, read_json, shown
-from lata.tensors import ITEM_SIZE, TensorInfo
+from lata.numerics.tensors import ITEM_SIZE, TensorInfo
+from lata.untrusted.fields import COUNT
+from lata.untrusted.json_files import LARGEST, open_regular, parse, read_json, shown
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

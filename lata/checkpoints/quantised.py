@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lata.tensors import TensorInfo
+from lata.numerics.tensors import TensorInfo
 
 #: Files by which tools say so: ModelOpt, AutoGPTQ, AutoAWQ.
 MARKERS = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")

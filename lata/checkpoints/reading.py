@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lata.checkpoints.headers import Stored
-from lata.checkpoints.json_files import open_regular
-from lata.tensors import ITEM_SIZE, Raw
+from lata.numerics.tensors import ITEM_SIZE, Raw
+from lata.untrusted.json_files import open_regular
 
 # Some systems refuse a read of 2 GiB or more.
 _LARGEST = 2**30

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lata.tensors import TensorInfo
+from lata.numerics.tensors import TensorInfo
 
 #: Modules that map tokens to vectors, and modules that map vectors to tokens, as the supported families call them.
 EMBEDDINGS = frozenset({"embed_tokens", "wte", "embed_in", "word_embeddings", "tok_embeddings"})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from lata.checkpoints.json_files import read_bytes, read_json, read_text
+from lata.untrusted.json_files import read_bytes, read_json, read_text
 
 FAST = "tokenizer.json"
 #: What says the same where there is no `FAST`.

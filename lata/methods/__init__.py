@@ -1,12 +1,12 @@
 """The registry of merge methods: one file a method, one name everywhere (file, registry, YAML, table row).
 
 A method is a pure function that makes the *direction* D of a merge θ = θ_pre + λ·D from task vectors. Its
-positional arguments say what it needs: ``vectors`` (every method; `lata.vectors.TaskVectors`) and ``similarity`` (the
-methods that weight layers by it; ``granularity`` says what a layer is). It may take statistics of the vectors, and
-returns the function that makes D of one block. Its keyword-only arguments are its parameters, and `register` gives
-each a rule that its values must obey; ``seed``, where there is one, is the study's seed and not a parameter. Every
-method also takes ``outside``: ``drop`` leaves the parameters outside the decoder's blocks as they are. A wrong name
-or value is refused before anything is loaded.
+positional arguments say what it needs: ``vectors`` (every method; `lata.engine.vectors.TaskVectors`) and
+``similarity`` (the methods that weight layers by it; ``granularity`` says what a layer is). It may take statistics of
+the vectors, and returns the function that makes D of one block. Its keyword-only arguments are its parameters, and
+`register` gives each a rule that its values must obey; ``seed``, where there is one, is the study's seed and not a
+parameter. Every method also takes ``outside``: ``drop`` leaves the parameters outside the decoder's blocks as they
+are. A wrong name or value is refused before anything is loaded.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lata.layers import GRANULARITIES, OUTSIDE
+from lata.engine.layers import GRANULARITIES, OUTSIDE
 from lata.methods.rules import Cosines, OneOf, Rule
 
 if TYPE_CHECKING:
-    from lata.vectors import Direction, TaskVectors
+    from lata.engine.vectors import Direction, TaskVectors
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,13 @@ class Method:
         if outside == "keep":
             return self.function(vectors, **own)
         # As if the model had its blocks alone: statistics of the whole vector are of them, too.
-        from lata.methods.ta import widened
+        from lata.methods.sums import widened
 
         inside = vectors.inside()
         return widened(self.function(inside, **own), inside.names, vectors.names)
 
 
-#: Parameters that the registry gives to methods: those with a similarity (`lata.similarities.measure`), and others.
+#: Parameters that the registry gives to methods: those with a similarity (`lata.engine.similarities`), and others.
 _MEASUREMENT: dict[str, tuple[str, OneOf]] = {
     "granularity": ("block", OneOf(GRANULARITIES)),
     "outside": ("keep", OneOf(OUTSIDE)),
@@ -182,8 +182,8 @@ def register(
 
 def methods() -> dict[str, Method]:
     """All methods by name, in the order that tables show them."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"lata.methods.{module.name}")
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        importlib.import_module(module.name)
     return {name: _REGISTRY[name] for name in (*_ORDER, *sorted(_REGISTRY.keys() - {*_ORDER}))}
 
 

@@ -9,28 +9,17 @@ have brought the rest.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import threading
 from pathlib import Path
 
-import numpy as np
-
-from lata.output.layout import PAGE
-from lata.tensors import Raw
+from lata.numerics.pages import PAGE, aligned
+from lata.numerics.tensors import Raw
 
 #: Bytes that are copied at a time where a block does not lie in memory as direct writing needs it.
 BOUNCE = 1 << 21
 
 _local = threading.local()
-
-
-def aligned(nbytes: int) -> Raw:
-    """A buffer of zeros that begins on a page: `PartFile.write` takes it without a copy for offsets that do, too.
-
-    For any other offset, make it `PAGE` bytes longer and fill the part that begins at ``offset % PAGE``.
-    """
-    return np.frombuffer(mmap.mmap(-1, max(nbytes, 1)), dtype=np.uint8)[:nbytes]
 
 
 class PartFile:

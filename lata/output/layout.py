@@ -9,10 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lata.tensors import ITEM_SIZE, TensorInfo
-
-#: Files are written in units of this many bytes; the data of every shard begin at a multiple of it.
-PAGE = 4096
+from lata.numerics.pages import PAGE
+from lata.numerics.tensors import ITEM_SIZE, TensorInfo
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,14 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
-from lata.output.direct_io import PartFile, aligned, reserve
+from lata.numerics.pages import PAGE, aligned
+from lata.numerics.tensors import Raw
+from lata.output.direct_io import PartFile, reserve
 from lata.output.files import explained, remove, sync
 from lata.output.journal import AttemptWarning, Journal, Lock
-from lata.output.layout import PAGE, Piece, Shard, index_json, layout
+from lata.output.layout import Piece, Shard, index_json, layout
 from lata.output.place import held_bytes, is_free, moved, note_moving, partial_folder
 from lata.output.written import is_intact
-from lata.tensors import Raw
 
 __all__ = ["PAGE", "Output", "Piece", "Shard", "aligned", "held_bytes", "layout", "partial_folder"]
 

@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lata.apply import Applied, apply
 from lata.checkpoints.digests import chunk_digests, tensor_digest
+from lata.engine.apply import Applied, apply
+from lata.engine.stream import Block, Piece, Scratch, Stream
+from lata.numerics.tensors import ITEM_SIZE
 from lata.output.writer import PAGE, Output, Shard
-from lata.stream import Block, Piece, Scratch, Stream
-from lata.tensors import ITEM_SIZE
 
 if TYPE_CHECKING:
-    from lata.vectors import Direction
+    from lata.engine.vectors import Direction
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 from lata.checkpoints.digests import tensor_digests
 from lata.checkpoints.headers import Stored
 from lata.checkpoints.reading import Reader
+from lata.numerics.tensors import Raw, TensorInfo
 from lata.output.layout import Shard
-from lata.tensors import Raw, TensorInfo
 
 
 class _Tensors:
-    """The tensors of one file as a `lata.tensors.Checkpoint`."""
+    """The tensors of one file as a `lata.numerics.tensors.Checkpoint`."""
 
     config: Mapping[str, Any] = {}
     identity = None

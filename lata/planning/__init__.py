@@ -9,11 +9,11 @@ from pathlib import Path
 
 from lata.checkpoints import tied
 from lata.checkpoints.folder import FolderCheckpoint
-from lata.checkpoints.lora import AdapterCheckpoint
+from lata.checkpoints.lora.checkpoint import AdapterCheckpoint
+from lata.engine.stream import BLOCK, MOST_THREADS, SPAN, cores
+from lata.numerics.tensors import Checkpoint, TensorInfo
 from lata.planning import compare, room, units
 from lata.planning.compare import Findings
-from lata.stream import BLOCK, MOST_THREADS, SPAN, cores
-from lata.tensors import Checkpoint, TensorInfo
 
 VOCABULARIES = ("error", "common")
 
@@ -88,6 +88,11 @@ class Plan:
     peak_bytes: int
     free_bytes: int
     seconds: float | None
+
+    def refuse(self) -> None:
+        """ValueError with everything that is wrong, a line each."""
+        if self.problems:
+            raise ValueError("\n".join(self.problems))
 
     def describe(self) -> str:
         """The plan in aligned lines, problems last."""

@@ -11,9 +11,9 @@ from lata.checkpoints import tied
 from lata.checkpoints.companions import Companions
 from lata.checkpoints.digests import tensor_digests
 from lata.checkpoints.tokenizer import Vocabulary, differences, renamed, vocabulary
-from lata.layers import Blocks, find_blocks
+from lata.engine.layers import Blocks, find_blocks
+from lata.numerics.tensors import Checkpoint, TensorInfo
 from lata.planning import configs
-from lata.tensors import Checkpoint, TensorInfo
 
 #: Lines of one kind that are written out; the rest is counted.
 MOST_LINES = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lata.checkpoints.json_files import shown
+from lata.untrusted.json_files import shown
 
 #: Config values that shapes or heads depend on; some families shorten them.
 SHAPES = (

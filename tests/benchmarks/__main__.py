@@ -77,7 +77,7 @@ def _merge(method: str, runs: int) -> None:
 
     def read() -> None:
         # What any merge has to read: base, pre and three experts.
-        from lata.checkpoints import load
+        from tests.lata.loaded import load
 
         for name in ("base", "pre", "code", "math", "ua"):
             load(worker.folder(0, name))

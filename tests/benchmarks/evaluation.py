@@ -81,8 +81,7 @@ def merges(sources: dict[str, Path], place: Path, count: int) -> list[Path]:
 
     from safetensors.torch import save_file
 
-    from lata.checkpoints import load
-    from lata.memory import Family, merge_tensors
+    from tests.lata.loaded import Family, load, merge_tensors
 
     experts = {name: load(sources[name]) for name in ("math", "code", "ua")}
     family = Family(pre=load(sources["pre"]), experts=experts)
@@ -102,7 +101,7 @@ def score(folders: Sequence[Path], data: Path, limit: int) -> list[dict[str, flo
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from eval.harness import Evaluator
-    from lata.checkpoints import load
+    from tests.lata.loaded import load
 
     settings = EvalSettings(tasks=TASKS, data_dir=data, limit=limit, batch_size=BATCH_SIZE, device="cpu")
     evaluate = Evaluator(settings, AutoTokenizer.from_pretrained(folders[0]))

@@ -30,8 +30,8 @@ import yaml
 from numba import njit
 
 import lata
-from lata.memory import raw_view
-from lata.stream import cores
+from lata.engine.stream import cores
+from lata.numerics.torch_views import raw_view
 from tests.benchmarks.merge_family import DEFAULT_PARAMETERS, make_family
 from tests.benchmarks.processes import measure, read
 

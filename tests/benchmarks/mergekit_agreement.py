@@ -6,8 +6,8 @@ bit and the largest difference of the others, in units in the last place of θ_p
 (a result near zero is not measured by its own tiny spacing).
 
 TIES is shown twice: as mergekit is, and with its choice among equal magnitudes made the first ones, which is what the
-variant ``mergekit`` does here. DARE gets the masks of `lata.masks` there; what is left is the order in which the L1
-norms are added up, so the scale of a tensor may differ by roundings of fp32.
+variant ``mergekit`` does here. DARE gets the masks of `lata.numerics.masks` there; what is left is the order in which
+the L1 norms are added up, so the scale of a tensor may differ by roundings of fp32.
 
     python -m venv VENV && VENV/bin/pip install mergekit==0.1.5 && \\
         python -m tests.benchmarks.mergekit_agreement --mergekit VENV
@@ -29,10 +29,10 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
-from lata import masks
-from lata.merging import run
-from lata.request import Request
-from lata.stream import expert
+from lata.engine.stream import expert
+from lata.merging.on_disk import run
+from lata.merging.request import Request
+from lata.numerics import masks
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TASKS = ("code", "math", "ua")

@@ -20,9 +20,9 @@ from experiments.config.sweep import register_schemas as register_sweep_schemas
 from experiments.config.sweep import sweep_plan
 from experiments.study.frames import facts
 from experiments.study.run import entries_of
+from lata.engine.weighting import RANK_SCHEDULES
 from lata.methods import get
 from lata.methods.rules import OneOf
-from lata.weighting import RANK_SCHEDULES
 
 HEAVY = "torch transformers lm_eval wandb pandas"
 

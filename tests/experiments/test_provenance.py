@@ -16,7 +16,7 @@ from experiments.config.study import CONF, StudyPlan, plain, register_schemas, s
 from experiments.study import provenance
 from experiments.study.run import _PLACES, _without
 from experiments.study.tracking import wandb_name
-from lata.output.facts import public_source
+from lata.output.documents.facts import public_source
 
 
 def composed(*overrides: str) -> StudyPlan:

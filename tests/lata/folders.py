@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from lata.tensors import ITEM_SIZE, Checkpoint
+from lata.numerics.tensors import ITEM_SIZE, Checkpoint
 
 
 def write(

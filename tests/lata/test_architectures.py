@@ -23,9 +23,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 import lata
 from eval.harness import EvalSettings, Evaluator
 from experiments.steps.models import find
-from lata.live import load
-from lata.memory import DTYPES
-from lata.tensors import TensorInfo
+from lata.in_memory.targets import load
+from lata.numerics.tensors import TensorInfo
+from lata.numerics.torch_views import DTYPES
 
 TEXT = {
     "hidden_size": 32,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lata.output.card import Facts, LayerTable, model_card
-from lata.output.facts import sides
-from lata.output.recipe import recipe
+from lata.output.documents.card import Facts, LayerTable, model_card
+from lata.output.documents.facts import sides
+from lata.output.documents.recipe import recipe
 
 COMMIT = "a" * 40
 

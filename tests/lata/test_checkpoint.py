@@ -15,9 +15,10 @@ import pytest
 import torch
 from folders import raw, read, write, write_raw
 from huggingface_hub import errors
+from loaded import load
 from safetensors.torch import save_file
 
-from lata.checkpoints import FolderCheckpoint, _split, hub, load, open_checkpoint, tied
+from lata.checkpoints import FolderCheckpoint, _split, hub, open_checkpoint, tied
 
 TENSORS = {
     "a": torch.arange(6.0).reshape(2, 3),

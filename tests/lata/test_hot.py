@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from folders import write
+from loaded import Family, merge_tensors
 from random_models import NEEDED, moved, random_checkpoint
 from safetensors.torch import load_file, save_file
 
 import lata
-from lata.hot import Hot, Point
-from lata.memory import Family, merge_tensors
+from lata.in_memory.merge import Hot, Point
 from lata.methods import get, methods
-from lata.tensors import CHUNK
+from lata.numerics.tensors import CHUNK
 
 # The folders here hold weights alone.
 pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer beside its weights", "ignore:dtypes are mixed")
@@ -97,7 +97,7 @@ def bits(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.dtype, by
     return {n: (t.dtype, t.detach().reshape(-1).view(torch.uint8).numpy().tobytes()) for n, t in tensors.items()}
 
 
-def check(hot: Hot, lam: float | dict[str, float], merged: lata.merging.Result, live: Tensors) -> None:
+def check(hot: Hot, lam: float | dict[str, float], merged: lata.merging.on_disk.Result, live: Tensors) -> None:
     """The point at λ is the merge on disk."""
     point = hot.write(lam, live, digest=True)
     (file,) = merged.output.glob("*.safetensors")
@@ -416,7 +416,7 @@ def test_checkpoints_are_not_needed_once_a_merge_is_held(small: dict[torch.dtype
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 1000, CHUNK - 1, CHUNK, CHUNK + 1])
 @pytest.mark.parametrize("lam", [0.0, -1.5, 1.0, 3e38])
 def test_the_fused_loop_gives_what_its_steps_give_for_any_bits(count: int, lam: float) -> None:
-    from lata import kernels
+    from lata.numerics import kernels
 
     random = np.random.default_rng(count)
     start = random.integers(0, 1 << 16, count, dtype=np.uint16)

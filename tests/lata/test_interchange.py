@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from lata.output.facts import Facts
-from lata.output.interchange import mergekit_yaml
+from lata.output.documents.facts import Facts
+from lata.output.documents.interchange import mergekit_yaml
 
 TIES = {"variant": "mergekit", "density": 0.2}
 OUTSIDE = ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"]

@@ -13,10 +13,11 @@ import pytest
 import torch
 from folders import write
 
-from lata.checkpoints import json_files, open_checkpoint
-from lata.checkpoints.fields import FIELDS
-from lata.checkpoints.json_files import DEEPEST, read_bytes, read_json, read_text, shown
-from lata.checkpoints.patterns import Patterns
+from lata.checkpoints import open_checkpoint
+from lata.untrusted import json_files
+from lata.untrusted.fields import FIELDS
+from lata.untrusted.json_files import DEEPEST, read_bytes, read_json, read_text, shown
+from lata.untrusted.patterns import Patterns
 
 
 def refused(file: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lata.layers import Blocks, find_blocks, layer_map, layers_in_order, module_of
+from lata.engine.layers import Blocks, find_blocks, layer_map, layers_in_order, module_of
 from lata.planning import configs
 
 FAMILIES: dict[str, Any] = json.loads((Path(__file__).parent / "families.json").read_text())

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 import lata
 from lata.checkpoints import open_checkpoint
-from lata.checkpoints.adapter import TRANSPOSED_NAMES, TRANSPOSED_TYPES
 from lata.checkpoints.digests import digest
-from lata.checkpoints.lora import AdapterCheckpoint
+from lata.checkpoints.lora.adapter import TRANSPOSED_NAMES, TRANSPOSED_TYPES
+from lata.checkpoints.lora.checkpoint import AdapterCheckpoint
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 EMBEDDINGS = "model.embed_tokens.weight"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lata import masks
-from lata.kernels import philox
+from lata.numerics import masks
+from lata.numerics.kernels import philox
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from folders import write
+from loaded import Family
 
-from lata.measuring import distance, metagpt
-from lata.memory import Family
+from lata.merging.measuring import distance, metagpt
 
 Tensors = dict[str, torch.Tensor]
 

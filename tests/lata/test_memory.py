@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-
-from lata.memory import Family, merge_tensors
+from loaded import Family, merge_tensors
 
 
 def test_learning_adds_and_forgetting_subtracts_by_hand() -> None:

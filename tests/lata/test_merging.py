@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from folders import write
+from loaded import Family, merge_tensors
 from mounted import run_mounted
 from omegaconf import OmegaConf
 from random_models import NEEDED
@@ -23,17 +24,16 @@ from safetensors.torch import load_file
 
 import lata
 from experiments.config.profiles import profile
-from lata import merging
 from lata.checkpoints import FolderCheckpoint
 from lata.checkpoints.digests import tensor_digests, weights_digest
-from lata.memory import Family, merge_tensors
+from lata.merging import on_disk
+from lata.merging.request import Request
 from lata.methods import methods
+from lata.numerics.tensors import CHUNK
 from lata.output.writer import Output, partial_folder
 from lata.output.writing import ShardWriter
-from lata.plain_yaml import read_yaml
 from lata.quantities import MEASURED, OUTSIDE
-from lata.request import Request
-from lata.tensors import CHUNK
+from lata.untrusted.plain_yaml import read_yaml
 
 # The folders here hold weights alone.
 pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer beside its weights")
@@ -130,7 +130,7 @@ def test_blocks_threads_and_sharding_do_not_change_a_byte(
         shards = [{n: models.tensors[task][n] for n in names[i::3]} for i in range(3)]
         sources[f"experts.{task}"] = str(write(tmp_path / task, *shards))
     request = Request(sources, method, parameters, shard_bytes=100_000)
-    again = merging.run(request, tmp_path / "out", threads=4, block=2 * CHUNK).output
+    again = on_disk.run(request, tmp_path / "out", threads=4, block=2 * CHUNK).output
     assert len(list(again.glob("*.safetensors"))) > 1
     assert same(weights(again), weights(once))
 
@@ -220,7 +220,7 @@ def test_an_input_that_is_not_finite_is_refused_even_if_its_digest_is_remembered
 
 def test_an_interrupt_ends_a_pass_soon(models: Models) -> None:
     from lata.checkpoints import open_checkpoint
-    from lata.stream import Stream
+    from lata.engine.stream import Stream
 
     with open_checkpoint(models.folder / "pre") as pre:
         stream = Stream({"pre": pre, "start": pre}, list(pre.tensors), threads=2)
@@ -300,8 +300,8 @@ def test_a_recipe_refuses_other_weights(models: Models, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lata import merging
-from lata.request import Request
+from lata.merging import on_disk
+from lata.merging.request import Request
 from lata.output.writer import Output
 
 sources, output, moment = eval(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -320,14 +320,14 @@ def counted(function):
 
 for name in ("write", "finish", "note", "publish"):
     setattr(Output, name, counted(getattr(Output, name)))
-merging.run(Request(sources, "ties", shard_bytes=100_000), output)
+on_disk.run(Request(sources, "ties", shard_bytes=100_000), output)
 """
 
 
 def test_a_merge_that_is_killed_again_and_again_ends_with_the_same_bytes(models: Models, tmp_path: Path) -> None:
     sources = {"pre": str(models.folder / "pre")}
     sources |= {f"experts.{task}": str(folder) for task, folder in models.experts.items()}
-    whole = merging.run(Request(sources, "ties", shard_bytes=100_000), tmp_path / "whole").output
+    whole = on_disk.run(Request(sources, "ties", shard_bytes=100_000), tmp_path / "whole").output
     output = tmp_path / "killed"
     kills = 0
     for moment in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10):
@@ -339,7 +339,7 @@ def test_a_merge_that_is_killed_again_and_again_ends_with_the_same_bytes(models:
         kills += 1
     assert kills >= 3
     if not output.exists():
-        merging.run(Request(sources, "ties", shard_bytes=100_000), output)
+        on_disk.run(Request(sources, "ties", shard_bytes=100_000), output)
     assert sorted(p.name for p in output.iterdir()) == sorted(p.name for p in whole.iterdir())
     for path in whole.glob("model*"):
         assert path.read_bytes() == (output / path.name).read_bytes()
@@ -349,7 +349,7 @@ def test_a_merge_that_is_killed_again_and_again_ends_with_the_same_bytes(models:
 def test_a_merge_that_goes_on_takes_no_statistic_again(
     models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lata.vectors import TaskVectors
+    from lata.engine.vectors import TaskVectors
 
     sources = {"pre": str(models.folder / "pre"), "experts.math": str(models.folder / "math")}
     sources["experts.code"] = str(models.folder / "code")
@@ -364,8 +364,8 @@ def test_a_merge_that_goes_on_takes_no_statistic_again(
     with monkeypatch.context() as patch:
         patch.setattr(ShardWriter, "write", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            merging.run(request, tmp_path / "out")
-    merging.run(request, tmp_path / "out")
+            on_disk.run(request, tmp_path / "out")
+    on_disk.run(request, tmp_path / "out")
     assert taken == [1]
 
 
@@ -374,7 +374,7 @@ def test_a_byte_that_flips_between_two_attempts_is_not_published(
 ) -> None:
     sources = {"pre": str(models.folder / "pre"), "experts.math": str(models.folder / "math")}
     request = Request(sources, "ties", shard_bytes=100_000)
-    whole = merging.run(request, tmp_path / "whole")
+    whole = on_disk.run(request, tmp_path / "whole")
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -382,13 +382,13 @@ def test_a_byte_that_flips_between_two_attempts_is_not_published(
     with monkeypatch.context() as patch:
         patch.setattr(Output, "publish", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            merging.run(request, tmp_path / "out")
+            on_disk.run(request, tmp_path / "out")
     shards = sorted((partial_folder(tmp_path / "out") / "model").glob("*.safetensors"))
     assert len(shards) > 1
     data = bytearray(shards[0].read_bytes())
     data[-1] ^= 1
     shards[0].write_bytes(data)
-    result = merging.run(request, tmp_path / "out")
+    result = on_disk.run(request, tmp_path / "out")
     assert [line.partition(" is no longer")[0] for line in result.notices] == [str(shards[0])]
     assert whole.notices == ()
     for path in whole.output.iterdir():
@@ -408,10 +408,10 @@ def test_what_fails_at_the_last_step_costs_no_weights(
     with monkeypatch.context() as patch:
         patch.setattr(Output, "_appear", busy)
         with pytest.raises(ValueError, match=r"busy .*; the finished weights are kept in .*/\.out\.partial,"):
-            merging.run(request, tmp_path / "out")
+            on_disk.run(request, tmp_path / "out")
     with monkeypatch.context() as patch:
         patch.setattr(ShardWriter, "write", busy)
-        merging.run(request, tmp_path / "out")
+        on_disk.run(request, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -497,7 +497,7 @@ def test_similarity_is_a_table_of_layers_and_tasks(models: Models) -> None:
 def test_several_granularities_take_one_pass_and_each_is_the_table_of_its_own(
     models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lata.stream import Stream
+    from lata.engine.stream import Stream
 
     given = (models.folder / "base", models.folder / "pre", models.experts)
     alone = {g: lata.similarity(*given, granularity=g) for g in ("block", "module", "tensor")}

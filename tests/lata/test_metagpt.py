@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from loaded import Family, MemoryCheckpoint
 
-from lata.memory import Family, MemoryCheckpoint
-from lata.metagpt import coefficients
-from lata.stream import Stream, expert
-from lata.tensors import CHUNK
-from lata.vectors import TaskVectors
+from lata.engine.stream import Stream, expert
+from lata.engine.vectors import TaskVectors
+from lata.merging.metagpt import coefficients
+from lata.numerics.tensors import CHUNK
 
 A, B = "model.layers.0.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight"
 

@@ -14,14 +14,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from loaded import Family, MemoryCheckpoint
 from random_models import NEEDED
 
-from lata import masks
-from lata.memory import Family, MemoryCheckpoint
+from lata.engine.similarities import Similarity
+from lata.engine.stream import Stream, expert
+from lata.engine.vectors import TaskVectors
 from lata.methods import get, methods
-from lata.similarities import Similarity
-from lata.stream import Stream, expert
-from lata.vectors import TaskVectors
+from lata.numerics import masks
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
 #: Methods and their variants, without those that compare layers with θ_base.

@@ -147,7 +147,7 @@ def run(root: Path, numbers: range, monkeypatch: pytest.MonkeyPatch) -> Counter[
     build(root / "sound")
     # What is compiled and imported once, before a watchdog looks.
     lata.merge(root / "sound/pre", {"x": root / "sound/expert"}, output=root / "compiled")
-    importlib.import_module("lata.naming")
+    importlib.import_module("lata.checkpoints.naming")
     importlib.import_module("transformers.models.llama.modeling_llama")
     found: Counter[str] = Counter()
     for number in numbers:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lata.names import code, for_csv, for_file, for_html, for_latex, for_line, for_markdown
-from lata.output.card import model_card
-from lata.output.facts import Facts, LayerTable
-from lata.output.recipe import recipe
+from lata.output.documents.card import model_card
+from lata.output.documents.facts import Facts, LayerTable
+from lata.output.documents.recipe import recipe
 
 HARMLESS = [
     "lata_log",

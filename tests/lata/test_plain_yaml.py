@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lata.plain_yaml import DEEPEST, LARGEST, LONGEST, MOST, read_yaml
+from lata.untrusted.plain_yaml import DEEPEST, LARGEST, LONGEST, MOST, read_yaml
 
 
 def file(folder: Path, text: str | bytes) -> Path:

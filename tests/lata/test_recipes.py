@@ -17,7 +17,7 @@ from folders import write
 
 import lata
 from experiments import merge as door
-from lata import recipes
+from lata.merging import recipes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer beside its weights")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from lata.recorded import Recorded, followed
-from lata.tensors import TensorInfo
+from lata.checkpoints.recorded import Recorded, followed
+from lata.numerics.tensors import TensorInfo
 
 Step = Callable[..., torch.Tensor]
 

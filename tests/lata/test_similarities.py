@@ -7,10 +7,10 @@ import naive
 import numpy as np
 import pytest
 import torch
+from loaded import Family, MemoryCheckpoint
 
-from lata.memory import Family, MemoryCheckpoint
-from lata.similarities import Similarity, measure_each
-from lata.stream import Stream
+from lata.engine.similarities import Similarity, measure_each
+from lata.engine.stream import Stream
 
 
 def measure(base: dict, pre: dict, experts: dict, granularity: str = "block", outside: str = "keep") -> Similarity:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loaded import Family
 
-from lata import masks
-from lata.memory import Family
+from lata.numerics import masks
 
 F = np.float32
 TASKS = ["code", "math", "ua"]

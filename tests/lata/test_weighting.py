@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from lata import weighting as w
+from lata.engine import weighting as w
 
 SIMILARITIES = arrays.arrays(np.float64, st.integers(1, 12), elements=st.floats(-1, 1, width=16))
 

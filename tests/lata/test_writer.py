@@ -23,10 +23,10 @@ from mounted import run_mounted, with_test_modules
 from safetensors import safe_open
 
 from lata.checkpoints.digests import chunk_digests, tensor_digest
+from lata.numerics.tensors import ITEM_SIZE, Raw, TensorInfo
 from lata.output import direct_io, place
 from lata.output.journal import AttemptWarning
 from lata.output.writer import PAGE, Output, Shard, aligned, held_bytes, layout, partial_folder
-from lata.tensors import ITEM_SIZE, Raw, TensorInfo
 
 #: Sizes around the page, so that neighbours share pages, cover none whole, or meet exactly.
 TENSORS = {

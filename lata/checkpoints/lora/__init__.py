@@ -1,0 +1,1 @@
+"""LoRA adapters, read as if they had been merged into their model."""

@@ -1,0 +1,1 @@
+"""One merge held in memory for many λ, written into the tensors of a loaded model."""

@@ -1,0 +1,1 @@
+"""Published methods that LATA is compared with."""

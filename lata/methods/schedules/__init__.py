@@ -1,0 +1,1 @@
+"""LATA's schedules: layer weights made of similarities."""

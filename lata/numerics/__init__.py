@@ -1,0 +1,1 @@
+"""Numbers: headers of tensors, dtypes, compiled kernels, random masks, buffers."""

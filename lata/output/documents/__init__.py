@@ -1,0 +1,1 @@
+"""What is written of a merge in words: model card, recipe, mergekit configuration."""

@@ -1,0 +1,1 @@
+"""Reading strangers' files as data: JSON and YAML bounded in size and depth, regular expressions bounded in time."""
