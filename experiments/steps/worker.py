@@ -1,7 +1,7 @@
 """What a worker process does: make a merge in memory, name it by its weights, evaluate it.
 
 Workers share nothing but the store. Each builds the model and loads the tasks once, holds one merge in memory at a
-time, and writes it into the live model at one λ after another. A worker ends when its parent does, however that
+time, and writes it into the loaded model at one λ after another. A worker ends when its parent does, however that
 happened.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from lata.in_memory.merge import Hot
+    from lata.in_memory.merge import InMemoryMerge
 
 
 class Outcome(Enum):
@@ -228,10 +228,10 @@ def _lam(job: Job) -> float | dict[str, float]:
 
 
 #: The merge that is held in memory, by everything but λ; a process has room for one.
-_held: dict[tuple[Any, ...], Hot] = {}
+_held: dict[tuple[Any, ...], InMemoryMerge] = {}
 
 
-def _hot(job: Job) -> Hot:
+def _hot(job: Job) -> InMemoryMerge:
     """The job's merge in memory, for any λ of its kind."""
     import lata
 
@@ -256,8 +256,8 @@ def _hot(job: Job) -> Hot:
 
 
 def _load(model: PreTrainedModel | Engine, scored: Scored) -> None:
-    """Put a model of the family as it is into the live one, which keeps the configuration of θ_pre."""
-    from lata.in_memory.targets import load
+    """Put a model of the family as it is into the loaded one, which keeps the configuration of θ_pre."""
+    from lata.in_memory.destinations import load
 
     tensors = scored.tensors(_context.shared.dtype)
     if isinstance(model, Engine):

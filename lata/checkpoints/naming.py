@@ -4,8 +4,8 @@ transformers 5 renames, stacks, joins, splits, turns and permutes stored tensors
 Mixtral and Qwen3-MoE, the prefixes of Gemma 3, rotary halves), and leaves some out (``mtp.…``). None of its rules is
 repeated here: its own ``from_pretrained`` is given tensors without data that record what is done to them
 (`lata.checkpoints.recorded`), and the record is followed back from the model's parameters. Every step moves elements
-and changes none, so what a stored tensor becomes are views of the live memory, into which a merge is written
-straight.
+and changes none, so what a stored tensor becomes are views of the memory of a loaded model, into which a merge is
+written straight.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Naming:
         self.expected = frozenset(self.ignored) - {*found["unexpected_keys"]}
 
     def regions(self, live: Mapping[str, torch.Tensor]) -> dict[str, list[tuple[str, Region]]]:
-        """Stored tensor → its parts in the tensors of a live model, with their names there."""
+        """Stored tensor → its parts in the tensors of a loaded model, with their names there."""
         result: dict[str, list[tuple[str, Region]]] = {}
         for name, recorded in self._made.items():
             tensor = live[name].detach()

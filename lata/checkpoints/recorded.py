@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Sizes = tuple[int, ...]
 _OP = torch.ops.aten
 
-#: Steps after which every element is where it was; a change of dtype counts as one, for live tensors keep theirs.
+#: Steps after which every element is where it was; a change of dtype counts as one, for loaded tensors keep theirs.
 _SAME = {_OP.alias.default, _OP.detach.default, _OP.clone.default, _OP._to_copy.default, _OP.lift_fresh.default}
 _RESHAPE = {_OP.view.default, _OP._unsafe_view.default, _OP.reshape.default, _OP._reshape_alias.default}
 _RESHAPE |= {_OP.squeeze.default, _OP.squeeze.dim, _OP.squeeze.dims, _OP.unsqueeze.default}
@@ -30,12 +30,12 @@ _RESHAPE |= {_OP.squeeze.default, _OP.squeeze.dim, _OP.squeeze.dims, _OP.unsquee
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a stored tensor, and where it lies in a live one.
+    """A part of a stored tensor, and where it lies in a loaded one.
 
     Attributes:
         shape: of the whole stored tensor, maybe with dimensions of it split.
         begin: the part's first index in each dimension.
-        view: the part's elements in live memory, with as many dimensions.
+        view: the part's elements in the memory of a loaded model, with as many dimensions.
     """
 
     shape: Sizes
@@ -109,7 +109,7 @@ def followed(tensor: Recorded, begin: Sizes, view: torch.Tensor) -> Iterator[tup
     Args:
         tensor: what was made.
         begin: the part's first index in each dimension.
-        view: the part in live memory.
+        view: the part in the memory of a loaded model.
 
     Raises:
         ValueError: it was made by a step that is not known here.

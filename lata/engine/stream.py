@@ -23,7 +23,7 @@ from lata.engine.layers import Blocks, find_blocks
 from lata.numerics.dtypes import Float, from_float32, to_float32, to_float32_minus
 from lata.numerics.masks import threshold, words
 from lata.numerics.pages import aligned
-from lata.numerics.tensors import CHUNK, ITEM_SIZE, Checkpoint, HeldCheckpoint, Raw
+from lata.numerics.tensors import CHUNK, ITEM_SIZE, Checkpoint, InMemoryCheckpoint, Raw
 
 #: Elements that are converted, combined and rounded at a time; a multiple of `CHUNK`.
 BLOCK = 1 << 18
@@ -185,7 +185,7 @@ class Block:
             role = "pre"
         if role not in self._raw:
             count = self.count if role == "start" else self._shared
-            if isinstance(source, HeldCheckpoint):
+            if isinstance(source, InMemoryCheckpoint):
                 raw = source.view(self.name, self.start, count)
             else:
                 raw = self.scratch.raw(f"raw {role}", count * ITEM_SIZE[self.dtype(role)])
@@ -259,7 +259,7 @@ class Stream:
 
     def held(self) -> dict[str, list[Raw]]:
         """Parameter → its bytes in every source that lies in memory."""
-        sources = {id(source): source for source in self.sources.values() if isinstance(source, HeldCheckpoint)}
+        sources = {id(source): source for source in self.sources.values() if isinstance(source, InMemoryCheckpoint)}
         return {name: [source.whole(name) for source in sources.values()] for name in self.names}
 
     def pieces(self, name: str) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""The door to `lata.in_memory.merge` for checkpoints on disk: ``lata.hold``."""
+"""``lata.hold``: checkpoints on disk as a merge in memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from lata.engine.stream import Block, Stream, cores, expert
 from lata.engine.vectors import TaskVectors
-from lata.in_memory.merge import BLOCK, Hot, hold_direction
+from lata.in_memory.merge import BLOCK, InMemoryMerge, hold_direction
 from lata.merging.job import open_job
 from lata.merging.request import Request, sources_of
-from lata.numerics.tensors import ITEM_SIZE, HeldCheckpoint
+from lata.numerics.tensors import ITEM_SIZE, InMemoryCheckpoint
 
 if TYPE_CHECKING:
     from lata.engine.vectors import Direction
@@ -37,7 +37,7 @@ def hold(
     per_task: bool = False,
     threads: int | None = None,
     **parameters: Any,
-) -> Hot:
+) -> InMemoryMerge:
     """Read checkpoints once and hold their merge in memory, for any number of λ (see `lata.in_memory.merge`).
 
     Takes the memory of the start in its own dtype and 4 bytes a parameter for D. `per_task` takes that of the start,
@@ -72,7 +72,7 @@ def hold(
         return _hold(job, made, threads or cores(), per_task)
 
 
-def _hold(job: Job, made: Plan, threads: int, per_task: bool) -> Hot:
+def _hold(job: Job, made: Plan, threads: int, per_task: bool) -> InMemoryMerge:
     request = job.request
     with job.stream(made, threads, job.passes) as disk:
         job.recall(disk)
@@ -97,7 +97,7 @@ def _hold(job: Job, made: Plan, threads: int, per_task: bool) -> Hot:
         return job.method.direction(again, request.seed, job.parameters)
 
     headers, start = job.headers(), digests["pre" if job.start is job.checkpoints["pre"] else "start"]
-    return Hot(
+    return InMemoryMerge(
         memory,
         make,
         tasks=request.tasks,
@@ -131,7 +131,7 @@ class _Copies:
             # Past the rows that all models share only the start's are ever looked at.
             counts = {n: stream.count(n) if role == "start" else stream.shared.get(n, stream.count(n)) for n in infos}
             self._raw[role] = {n: np.empty(counts[n] * ITEM_SIZE[info.dtype], np.uint8) for n, info in infos.items()}
-            self.sources[role] = HeldCheckpoint(source.label, infos, self._raw[role])
+            self.sources[role] = InMemoryCheckpoint(source.label, infos, self._raw[role])
         if "pre" not in self.sources:
             self.sources["pre"] = self.sources["start"]
 

@@ -1,13 +1,14 @@
-"""One merge held in memory for many λ: read once, then round(θ_start + λ·D) into live weights, point after point.
+"""One merge held in memory for many λ: read once, then round(θ_start + λ·D) into the weights of a model, one λ
+after another.
 
-    hot = lata.hold(pre=…, experts={"math": …, "code": …}, base=…, method="lata_log")
+    merge = lata.hold(pre=…, experts={"math": …, "code": …}, base=…, method="lata_log")
     for lam in (0.2, 0.4, 0.6):
-        hot.write(lam, model)
+        merge.write(lam, model)
 
-Every point starts from θ_start, never from the point before, and goes through `lata.engine.apply`: it equals the
-merge that is written to disk at that λ bit for bit, and a hundred points do not drift. With one λ for all tasks
-θ_start and D are held, and a point costs one reading of them and one writing of the weights. With a λ for each task
-θ_pre and the experts are held instead, as they are stored, and every point makes D anew, in the cache where the
+Every λ starts from θ_start, never from the λ before, and goes through `lata.engine.apply`: it equals the
+merge that is written to disk at that λ bit for bit, and a hundred of them do not drift. With one λ for all tasks
+θ_start and D are held, and a λ costs one reading of them and one writing of the weights. With a λ for each task
+θ_pre and the experts are held instead, as they are stored, and every λ makes D anew, in the cache where the
 method is a weighted sum of task vectors; that takes less memory than a τ_t in fp32 for each task.
 """
 
@@ -23,7 +24,7 @@ from lata.checkpoints.digests import chunk_digests, tensor_digest, weights_diges
 from lata.engine.apply import Applied, apply, length
 from lata.engine.stream import Block, Piece, Stream
 from lata.engine.vectors import Direction
-from lata.in_memory.targets import Buffer, Memory, Place, places
+from lata.in_memory.destinations import Buffer, Destination, InPlace, destinations
 from lata.merging.request import check_lam
 from lata.numerics.dtypes import Float
 from lata.numerics.tensors import CHUNK, ITEM_SIZE, TensorInfo
@@ -31,7 +32,7 @@ from lata.numerics.tensors import CHUNK, ITEM_SIZE, TensorInfo
 if TYPE_CHECKING:
     import torch
 
-    from lata.in_memory.targets import Live
+    from lata.in_memory.destinations import LoadedModel
 
 #: Elements that are merged at a time where D is held: more than elsewhere, for only the result lies in the cache.
 BLOCK = 4 * CHUNK
@@ -42,7 +43,7 @@ Make = Callable[[Mapping[str, float]], Direction]
 
 
 @dataclass(frozen=True)
-class Point:
+class MergeFacts:
     """What is known of the weights at one λ.
 
     Attributes:
@@ -56,11 +57,11 @@ class Point:
     digest: str = ""
 
 
-class Hot:
+class InMemoryMerge:
     """One merge in memory; `lata.hold` makes it. Not for several threads at a time.
 
     Args:
-        stream: what points are made of, in memory (`lata.numerics.tensors.HeldCheckpoint`).
+        stream: what the weights are made of, in memory (`lata.numerics.tensors.InMemoryCheckpoint`).
         make: makes D.
         tasks: names of the experts.
         headers: dtypes and shapes of the merged parameters as a merge on disk stores them.
@@ -86,24 +87,24 @@ class Hot:
         self._copied = copied or {}
         self._plain = None if per_task else make({})
 
-    def write(self, lam: Lam, live: Live, *, digest: bool = False) -> Point:
-        """Put the merge at λ into a live model.
+    def write(self, lam: Lam, model: LoadedModel, *, digest: bool = False) -> MergeFacts:
+        """Put the merge at λ into a loaded model.
 
         Args:
             lam: as for `lata.merge`; or one for each task where the merge is held `per_task`.
-            live: a model, or its parameters by name; contiguous tensors. Their dtype may differ from the merge's:
+            model: it, or its parameters by name; contiguous tensors. Their dtype may differ from the merge's:
                 they take the merge's rounded values.
             digest: name the weights, too.
 
         Raises:
             ValueError: λ is not finite, not of the form that is held, or one that the method does not take; or the
-                model does not fit (`lata.in_memory.targets.places`), or θ_start holds values that are not finite.
+                model does not fit (`destinations`), or θ_start holds values that are not finite.
         """
-        return self._point(lam, places(live, self._headers, self._stream.held()), digest)
+        return self._at(lam, destinations(model, self._headers, self._stream.held()), digest)
 
-    def measure(self, lam: Lam, *, digest: bool = False) -> Point:
+    def measure(self, lam: Lam, *, digest: bool = False) -> MergeFacts:
         """What `write` would return; nothing is written."""
-        return self._point(lam, {name: Buffer(info.dtype) for name, info in self._headers.items()}, digest)
+        return self._at(lam, {name: Buffer(info.dtype) for name, info in self._headers.items()}, digest)
 
     def tensors(self, lam: Lam) -> Iterator[tuple[str, torch.Tensor]]:
         """The merged parameters at λ with their names, one after another, for an engine that loads weights itself.
@@ -117,18 +118,18 @@ class Hot:
         """End the threads."""
         self._stream.close()
 
-    def _point(self, lam: Lam, where: Mapping[str, Place], digest: bool) -> Point:
+    def _at(self, lam: Lam, where: Mapping[str, Destination], digest: bool) -> MergeFacts:
         direction, scale = self._direction(lam)
 
         def visit(block: Block) -> tuple[Applied, bytes]:
-            dtype, place = self._headers[block.name].dtype, where[block.name]
-            raw = place.raw(block)
+            dtype, destination = self._headers[block.name].dtype, where[block.name]
+            raw = destination.raw(block)
             applied = apply(block, direction, scale, dtype, raw)
-            place.settle(block, raw)
+            destination.flush(block, raw)
             return applied, chunk_digests(raw, ITEM_SIZE[dtype]) if digest else b""
 
         found = self._stream.each(visit)
-        return Point(
+        return MergeFacts(
             distance=length((piece, applied) for piece, (applied, _) in found),
             finite=all(applied.finite for _, (applied, _) in found),
             digest=self._digest([(piece, chunks) for piece, (_, chunks) in found]) if digest else "",
@@ -141,8 +142,8 @@ class Hot:
 
         info = self._headers[name]
         tensor = torch.empty(info.shape, dtype=torch_dtype(info.dtype))
-        place = Memory(info.dtype, raw_view(tensor))
-        self._stream.each(lambda block: apply(block, direction, scale, info.dtype, place.raw(block)), [name])
+        whole = InPlace(info.dtype, raw_view(tensor))
+        self._stream.each(lambda block: apply(block, direction, scale, info.dtype, whole.raw(block)), [name])
         return name, tensor
 
     def _direction(self, lam: Lam) -> tuple[Direction, float]:

@@ -97,7 +97,7 @@ class Checkpoint(Protocol):
         ...
 
 
-class HeldCheckpoint:
+class InMemoryCheckpoint:
     """Weights in memory. Implements `lata.numerics.tensors.Checkpoint`.
 
     Args:

@@ -3,7 +3,7 @@
 Makes the family of `merge_family` in DIR where it is not there. For Task Arithmetic and LATA it holds the merge
 (`lata.hold`) and writes point after point into a live transformers model, everything in bf16. Beside each point it
 times the limit that the memory sets: a plain loop with the same threads reads as many bf16 weights and fp32 numbers
-as θ_pre and D have, from buffers much larger than a cache, writes all weights of the same live model, and computes
+as θ_pre and D have, from buffers much larger than a cache, writes all weights of the same loaded model, and computes
 next to nothing. A point's share of the limit is the median over rounds: both sides of a round see the same machine.
 The peer for the same point is ``mergekit-yaml --lazy-unpickle`` and ``from_pretrained`` of what it wrote, with the
 inputs in the page cache; it has no method with LATA's weights, and its Task Arithmetic stands in.

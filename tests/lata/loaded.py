@@ -19,7 +19,7 @@ from lata.engine.stream import Block, Stream, cores, expert
 from lata.engine.vectors import TaskVectors
 from lata.methods import get, suggest
 from lata.numerics.dtypes import Float
-from lata.numerics.tensors import ITEM_SIZE, Checkpoint, HeldCheckpoint, TensorInfo
+from lata.numerics.tensors import ITEM_SIZE, Checkpoint, InMemoryCheckpoint, TensorInfo
 from lata.numerics.torch_views import DTYPES, raw_view
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from lata.engine.similarities import Similarity
     from lata.engine.vectors import Direction, Measured
-    from lata.in_memory.merge import Hot
+    from lata.in_memory.merge import InMemoryMerge
 
     TensorDict = dict[str, torch.Tensor]
 
 
-class MemoryCheckpoint(HeldCheckpoint):
+class LoadedCheckpoint(InMemoryCheckpoint):
     """Loaded parameters as a `lata.numerics.tensors.Checkpoint`.
 
     Args:
@@ -90,7 +90,7 @@ class Family:
                     raise ValueError(f"{name}: {parameter} holds values that are not finite; mend the checkpoint")
         self.pre = pre
         self._sources: dict[str, Checkpoint] = {
-            expert(name) if name in experts else name: MemoryCheckpoint(tensors, name)
+            expert(name) if name in experts else name: LoadedCheckpoint(tensors, name)
             for name, tensors in models.items()
         }
         self._sources["start"] = self._sources["pre"]
@@ -129,7 +129,7 @@ class Family:
         per_task: bool = False,
         threads: int | None = None,
         **parameters: Any,
-    ) -> Hot:
+    ) -> InMemoryMerge:
         """The merge of the experts `tasks` for any number of λ, see `lata.in_memory.merge`.
 
         Args:
@@ -146,7 +146,7 @@ class Family:
         Raises:
             ValueError: a name, a parameter or `start` does not fit, or the method needs a base that is not there.
         """
-        from lata.in_memory.merge import BLOCK, Hot, hold_direction
+        from lata.in_memory.merge import BLOCK, InMemoryMerge, hold_direction
 
         for task in tasks:
             if expert(task) not in self._sources:
@@ -157,7 +157,7 @@ class Family:
         sources = self._sources
         if start is not None and start is not self.pre:
             check("pre", self.pre, "start", start)
-            sources = {**sources, "start": MemoryCheckpoint(start, "start")}
+            sources = {**sources, "start": LoadedCheckpoint(start, "start")}
         block = None if per_task else BLOCK
         stream = Stream(sources, list(self.pre), threads=threads or cores(), block=block)
 
@@ -171,7 +171,9 @@ class Family:
             direction = chosen.direction(vectors, seed, complete)
             return direction if per_task else hold_direction(stream, direction)
 
-        return Hot(stream, make, tasks=tasks, headers=sources["start"].tensors, per_task=per_task, forget=forget)
+        return InMemoryMerge(
+            stream, make, tasks=tasks, headers=sources["start"].tensors, per_task=per_task, forget=forget
+        )
 
     def metagpt(
         self, tasks: list[str], method: str | None = None, seed: int = 0, **parameters: Any
@@ -216,7 +218,7 @@ def merge_tensors(start: Mapping[str, torch.Tensor], direction: Mapping[str, tor
     if not math.isfinite(lam):
         raise ValueError(f"lam is {lam}; it must be a finite number")
     check("start", start, "direction", direction)
-    origin = MemoryCheckpoint(start, "start")
+    origin = LoadedCheckpoint(start, "start")
     steps = {name: tensor.reshape(-1).numpy() for name, tensor in direction.items()}
     merged = {name: torch.empty_like(tensor, memory_format=torch.contiguous_format) for name, tensor in start.items()}
     out = {name: raw_view(tensor) for name, tensor in merged.items()}

@@ -1,6 +1,6 @@
 """Tiny random models of every supported family: merged on disk, reloaded and run.
 
-The merge that they are compared with is plain arithmetic on the state dicts of the live models, so that names and
+The merge that they are compared with is plain arithmetic on the state dicts of the loaded models, so that names and
 layouts that transformers changes between memory and disk are covered too.
 """
 
@@ -87,7 +87,7 @@ def merged(models: Mapping[str, State]) -> State:
 
 
 def make(kind: str, folder: Path, dtype: torch.dtype) -> tuple[Any, dict[str, State]]:
-    """Save base, pre, math and code of a family; a live model and every state dict."""
+    """Save base, pre, math and code of a family; a loaded model and every state dict."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **FAMILIES[kind]), dtype=dtype)
     states = {}

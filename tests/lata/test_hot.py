@@ -16,7 +16,7 @@ from random_models import NEEDED, moved, random_checkpoint
 from safetensors.torch import load_file, save_file
 
 import lata
-from lata.in_memory.merge import Hot, Point
+from lata.in_memory.merge import InMemoryMerge, MergeFacts
 from lata.methods import get, methods
 from lata.numerics.tensors import CHUNK
 
@@ -97,12 +97,14 @@ def bits(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.dtype, by
     return {n: (t.dtype, t.detach().reshape(-1).view(torch.uint8).numpy().tobytes()) for n, t in tensors.items()}
 
 
-def check(hot: Hot, lam: float | dict[str, float], merged: lata.merging.on_disk.Result, live: Tensors) -> None:
+def check(
+    hot: InMemoryMerge, lam: float | dict[str, float], merged: lata.merging.on_disk.Result, live: Tensors
+) -> None:
     """The point at λ is the merge on disk."""
     point = hot.write(lam, live, digest=True)
     (file,) = merged.output.glob("*.safetensors")
     assert bits(live) == bits({name: tensor for name, tensor in load_file(file).items() if name in live})
-    assert point == Point(merged.facts.distance, merged.facts.finite, merged.facts.digests["merged"])
+    assert point == MergeFacts(merged.facts.distance, merged.facts.finite, merged.facts.digests["merged"])
     assert hot.measure(lam, digest=True) == point
 
 
@@ -273,12 +275,12 @@ def test_a_model_of_transformers_is_written_tied_head_and_all(tmp_path: Path) ->
     merged = lata.merge(**given, lam=0.7, output=tmp_path / "out")
     live = LlamaForCausalLM.from_pretrained(tmp_path / "pre", dtype=torch.bfloat16)
     point = lata.hold(**given).write(0.7, live, digest=True)
-    assert point == Point(merged.facts.distance, True, merged.facts.digests["merged"])
+    assert point == MergeFacts(merged.facts.distance, True, merged.facts.digests["merged"])
     loaded = LlamaForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.bfloat16)
     assert bits(live.state_dict()) == bits(loaded.state_dict())
     assert live.lm_head.weight.data_ptr() == live.model.embed_tokens.weight.data_ptr()
     untied = LlamaForCausalLM(LlamaConfig(**{**config.to_dict(), "tie_word_embeddings": False})).bfloat16()
-    with pytest.raises(ValueError, match=r"lm_head\.weight of the live model is not in the merge"):
+    with pytest.raises(ValueError, match=r"lm_head\.weight of the loaded model is not in the merge"):
         lata.hold(**given).write(0.7, untied)
 
 
@@ -311,7 +313,7 @@ def test_integers_adapters_and_shared_rows_have_the_digest_of_the_merge_on_disk(
         merged = lata.merge(**given, lam=0.7, output=tmp_path / str(number))  # type: ignore[arg-type]
         for per_task in (False, True):
             hot = lata.hold(**given, per_task=per_task)  # type: ignore[arg-type]
-            point = Point(merged.facts.distance, True, merged.facts.digests["merged"])
+            point = MergeFacts(merged.facts.distance, True, merged.facts.digests["merged"])
             assert hot.measure(0.7, digest=True) == point
 
 
@@ -328,14 +330,14 @@ def test_values_that_are_not_finite_are_told(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda live: live.pop("model.norm.weight"), "model.norm.weight is not in the live model"),
-        (lambda live: live.update(other=torch.ones(2)), "other of the live model is not in the merge"),
+        (lambda live: live.pop("model.norm.weight"), "model.norm.weight is not in the loaded model"),
+        (lambda live: live.update(other=torch.ones(2)), "other of the loaded model is not in the merge"),
         (lambda live: live.update({"model.norm.weight": torch.ones(5)}), r"is \(4,\) in the merge but \(5,\)"),
         (lambda live: live.update({"model.norm.weight": torch.ones(8)[::2]}), "model.norm.weight is not one piece"),
         (lambda live: live.update({"model.norm.weight": torch.ones(4, device="meta")}), "load it"),
         (
             lambda live: live.update({"model.norm.weight": live["model.layers.0.input_layernorm.weight"]}),
-            "are one tensor in the live model but two in the merge",
+            "are one tensor in the loaded model but two in the merge",
         ),
     ],
 )

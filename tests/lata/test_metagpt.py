@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from loaded import Family, MemoryCheckpoint
+from loaded import Family, LoadedCheckpoint
 
 from lata.engine.stream import Stream, expert
 from lata.engine.vectors import TaskVectors
@@ -19,7 +19,7 @@ def vectors(steps: dict[str, dict[str, list[float]]], threads: int = 1) -> TaskV
     """τ as given; θ_pre is zero."""
     pre = {name: torch.zeros(len(values)) for name, values in next(iter(steps.values())).items()}
     sources = {expert(task): {n: torch.tensor(v) for n, v in step.items()} for task, step in steps.items()}
-    held = {role: MemoryCheckpoint(tensors, role) for role, tensors in {"pre": pre, **sources}.items()}
+    held = {role: LoadedCheckpoint(tensors, role) for role, tensors in {"pre": pre, **sources}.items()}
     return TaskVectors(Stream({**held, "start": held["pre"]}, list(pre), threads=threads), list(steps))
 
 

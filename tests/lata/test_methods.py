@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from loaded import Family, MemoryCheckpoint
+from loaded import Family, LoadedCheckpoint
 from random_models import NEEDED
 
 from lata.engine.similarities import Similarity
@@ -442,7 +442,7 @@ def test_ties_by_tensor_equals_the_naive_one_bit_for_bit(
 def test_ties_by_tensor_weighs_tasks_as_the_originals_do(variant: str, pre: dict, experts: dict) -> None:
     lam = {"code": 0.3, "math": 1.5, "ua": -0.7}
     models = {"pre": pre, **{expert(task): tensors for task, tensors in experts.items()}}
-    sources = {role: MemoryCheckpoint(tensors, role) for role, tensors in models.items()}
+    sources = {role: LoadedCheckpoint(tensors, role) for role, tensors in models.items()}
     stream = Stream({**sources, "start": sources["pre"]}, list(pre), threads=1)
     method = get("ties")
     step = method.direction(TaskVectors(stream, list(experts), lam), 0, method.parameters({"variant": variant}))

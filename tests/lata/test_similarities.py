@@ -7,7 +7,7 @@ import naive
 import numpy as np
 import pytest
 import torch
-from loaded import Family, MemoryCheckpoint
+from loaded import Family, LoadedCheckpoint
 
 from lata.engine.similarities import Similarity, measure_each
 from lata.engine.stream import Stream
@@ -90,7 +90,7 @@ def test_what_similarity_leaves_open_agrees_with_numpy(
     base: dict, pre: dict, experts: dict, granularity: str, outside: str
 ) -> None:
     held = {"base": base, "pre": pre, **{f"experts.{task}": own for task, own in experts.items()}}
-    sources = {role: MemoryCheckpoint(tensors, role) for role, tensors in held.items()}
+    sources = {role: LoadedCheckpoint(tensors, role) for role, tensors in held.items()}
     stream = Stream({**sources, "start": sources["pre"]}, list(pre), threads=2)
     found = measure_each(stream, sorted(experts), (granularity,), outside)[granularity]
     alone = measure(base, pre, experts, granularity, outside)
@@ -118,7 +118,7 @@ def test_a_task_vector_that_is_short_has_a_high_similarity_and_any_cosine() -> N
     pre = {name: torch.tensor([1.0, 0.0]) for name in base}
     tau = {"layers.0.w": [0.0, 2**-7], "layers.1.w": [0.0, 0.0], "embed.w": [3 * 2**-7, 0.0]}
     expert = {name: pre[name] + torch.tensor(step) for name, step in tau.items()}
-    sources = {role: MemoryCheckpoint(t, role) for role, t in {"base": base, "pre": pre, "experts.t": expert}.items()}
+    sources = {role: LoadedCheckpoint(t, role) for role, t in {"base": base, "pre": pre, "experts.t": expert}.items()}
     stream = Stream({**sources, "start": sources["pre"]}, list(pre), threads=1)
     table = measure_each(stream, ["t"], ("block",))["block"].table()
     assert table["similarity", "t"].tolist() == [pytest.approx(1, abs=1e-4), 1.0]

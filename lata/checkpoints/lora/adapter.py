@@ -194,7 +194,7 @@ def _without_tied_copy(
 
 
 def _known(folder: Path, targets: Iterable[str], model: FolderCheckpoint) -> dict[str, str]:
-    """The adapter's name of a parameter, which is the live model's → the name that it is stored under."""
+    """The adapter's name of a parameter, which is the loaded model's → the name that it is stored under."""
     names = sorted(targets)
     absent = [name for name in names if name not in model.tensors]
     if not absent:
