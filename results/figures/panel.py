@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from results.analysis.curves import PPL, Curve
-from results.figures.drawing import INK, MUTED, RULE, SERIES, new_figure
-from results.figures.labels import spread
+from results.figures.drawing import INK, MUTED, RULE, SERIES, new_figure, spread
 from results.figures.pareto import series_of
 from results.study.lineup import Lineup, is_lata
 from results.study.selection import UNSTABLE_RATIO

@@ -9,8 +9,7 @@ import numpy as np
 
 from results.analysis.pareto import Front, front
 from results.analysis.point_curves import Curves
-from results.figures.drawing import INK, MUTED, PAPER, RULE, SERIES, new_figure
-from results.figures.labels import place
+from results.figures.drawing import INK, MUTED, PAPER, RULE, SERIES, new_figure, place
 from results.study.lineup import Lineup, is_lata
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from results.analysis.snapshot import Analysis
-from results.figures.drawing import INK, RULE, SERIES, new_figure
-from results.figures.labels import spread
+from results.figures.drawing import INK, RULE, SERIES, new_figure, spread
 from results.study.wording import layer_key
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from results.analysis.point_curves import Curves
 from results.analysis.ranks import Ranking
 from results.answers.comparison import answers
 from results.figures.critical_difference import critical_difference_diagram
-from results.figures.drawing import Drawings
-from results.figures.files import drawn
+from results.figures.drawing import Drawings, drawn
 from results.figures.pareto import pareto_fronts
 from results.pages.comparison import compared_report
 from results.statistics.estimates import rounded

@@ -8,6 +8,7 @@ appears at once or not at all.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,11 @@ from results.analysis.layers import has_layers, is_about_layers
 from results.analysis.snapshot import Analysis, analyse
 from results.answers.learning import findings
 from results.claims.registry import check_claims, claims_markdown
-from results.figures.files import all_figures
+from results.figures.drawing import Drawings, drawn
+from results.figures.layers import layers
+from results.figures.scores import forgetting, scores
+from results.figures.similarity import similarity
+from results.figures.tradeoff import tradeoff
 from results.pages.study import report
 from results.study import store as stored
 from results.study.run import Study
@@ -71,7 +76,7 @@ def summarise(study: Study, out: Path) -> Summary:
     found = findings(analysis)
     compared = published_table(analysis, load())
     tables = [*study_tables(analysis), *([compared] if compared else [])]
-    figures = all_figures(analysis)
+    figures = study_figures(analysis)
     forget = [forget_overview(analysis)] if analysis.lineup.merges("forget") else []
     folder = Folder(out)
     folder.write("scores.parquet", analysis.scores)
@@ -103,3 +108,15 @@ def study_tables(analysis: Analysis) -> list[Table]:
     if not analysis.study.similarity.empty:
         found.append(similarity_table(analysis))
     return found
+
+
+def study_figures(analysis: Analysis) -> Drawings:
+    """Every figure that the study has material for."""
+    drawers = {
+        "tradeoff": tradeoff,
+        "scores": scores,
+        "forgetting": forgetting,
+        "layers": layers,
+        "similarity": similarity,
+    }
+    return drawn({name: partial(draw, analysis) for name, draw in drawers.items()})

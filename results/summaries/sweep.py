@@ -20,8 +20,7 @@ from results.analysis.ranks import ranking
 from results.answers.sweep import sweep_findings
 from results.claims.registry import check_sweep, claims_markdown
 from results.figures.critical_difference import critical_difference_diagram
-from results.figures.drawing import Drawings
-from results.figures.files import drawn
+from results.figures.drawing import Drawings, drawn
 from results.figures.harm import harm_curves_figure
 from results.figures.heat import heat_map
 from results.figures.lambda_curves import lambda_curves

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from results.figures.labels import place, spread
+from results.figures.drawing import place, spread
 
 
 def overlaps(corners: np.ndarray, sizes: np.ndarray) -> int:
