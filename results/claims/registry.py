@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lata.names import code, for_markdown
 from results.analysis.analysis import SweepAnalysis
 from results.analysis.snapshot import Analysis
 from results.claims.forgetting import c3
@@ -15,8 +14,6 @@ from results.claims.layers import c4, c5
 from results.claims.learning import c1, c2, c7
 from results.claims.stability import c6
 from results.claims.verdicts import Verdict
-from results.study.run import rows_of
-from results.study.wording import is_miniature, seeds_note
 
 #: id → (claim in plain words, rule in plain words, function).
 CLAIMS: dict[str, tuple[str, str, Callable[[Analysis], Verdict]]] = {
@@ -97,17 +94,3 @@ def check_claims(analysis: Analysis, swept: pd.DataFrame | None = None) -> pd.Da
 def check_sweep(found: SweepAnalysis) -> pd.DataFrame:
     """The claims of a sweep: at λ = 1 where it was swept, else at the chosen λ; C6 over all λ."""
     return check_claims(found.fixed or found.chosen, swept=found.scores)
-
-
-def claims_markdown(analysis: Analysis, claims: pd.DataFrame) -> str:
-    """claims.md: a table of verdicts, then each claim with its rule and the numbers behind it."""
-    lines = [f"# Claims on the family {code(str(analysis.meta.get('family', '')))}", ""]
-    if is_miniature(analysis.meta):
-        lines += ["Miniature models: a verdict here says nothing about the paper's models and numbers.", ""]
-    lines += [seeds_note(len(analysis.lineup.seeds)), "", "| claim | | verdict |", "|---|---|---|"]
-    lines += [f"| {row.claim} | {row.statement} | **{row.verdict}** |" for row in rows_of(claims)]
-    for row in rows_of(claims):
-        lines += ["", f"## {row.claim}: {row.verdict}", "", row.statement, "", f"Rule: {row.rule}", ""]
-        lines += [f"Found: {for_markdown(str(row.numbers))}.", ""]
-        lines += [f"- {for_markdown(line)}" for line in str(row.detail).splitlines()]
-    return "\n".join(lines).rstrip() + "\n"

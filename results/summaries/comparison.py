@@ -24,7 +24,7 @@ from results.answers.comparison import answers
 from results.figures.critical_difference import critical_difference_diagram
 from results.figures.drawing import Drawings, drawn
 from results.figures.pareto import pareto_fronts
-from results.pages.comparison import compared_report
+from results.pages.report import comparison_report
 from results.statistics.estimates import rounded
 from results.statistics.inference import Contrast
 from results.study.sweep import Sweep
@@ -77,7 +77,7 @@ def compare_runs(sweep: Sweep, baseline: str, out: Path, every_lambda: bool = Fa
         folder.write("matched.csv", _rounded(_flat(made.matches)))
     folder.tables(tables)
     folder.figures(figures)
-    folder.write("report.html", compared_report(made, found, tables, figures))
+    folder.write("report.html", comparison_report(made, found, tables, figures))
     lines = [textwrap.fill(f"{answer.question} {answer.text}", WIDTH, subsequent_indent="  ") for answer in found]
     shown = terminal(methods_table(made, brief=True))
     return ComparedSummary("\n".join(lines), shown, made.rows, tuple(folder.files))

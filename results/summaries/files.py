@@ -45,8 +45,9 @@ class Folder:
             self.write(f"tables/{name}.csv", to_csv(table))
 
     def figures(self, figures: Mapping[str, tuple[str, bytes, bytes]]) -> None:
-        """Each figure as SVG and PNG."""
-        for name, (_, svg, png) in figures.items():
+        """Each figure as SVG and PNG; their names can hold those of merges."""
+        for title, (_, svg, png) in figures.items():
+            name = for_file(title)
             self.write(f"figures/{name}.svg", svg)
             self.write(f"figures/{name}.png", png)
 

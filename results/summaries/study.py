@@ -16,13 +16,13 @@ import pandas as pd
 from results.analysis.layers import has_layers, is_about_layers
 from results.analysis.snapshot import Analysis, analyse
 from results.answers.learning import findings
-from results.claims.registry import check_claims, claims_markdown
+from results.claims.registry import check_claims
 from results.figures.drawing import Drawings, drawn
 from results.figures.layers import layers
 from results.figures.scores import forgetting, scores
 from results.figures.similarity import similarity
 from results.figures.tradeoff import tradeoff
-from results.pages.study import report
+from results.pages.report import claims_report, study_report
 from results.study import store as stored
 from results.study.run import Study
 from results.summaries.files import Folder, terminal
@@ -85,10 +85,10 @@ def summarise(study: Study, out: Path) -> Summary:
         folder.write(name, content)
     folder.write("comparisons.csv", analysis.comparisons)
     folder.write("claims.csv", claims)
-    folder.write("claims.md", claims_markdown(analysis, claims))
+    folder.write("claims.md", claims_report(analysis.meta, len(analysis.lineup.seeds), claims))
     folder.tables(tables)
     folder.figures(figures)
-    folder.write("report.html", report(analysis, found, claims, tables, figures))
+    folder.write("report.html", study_report(analysis, found.answers, claims, tables, figures))
     names = ABOUT_LAYERS if is_about_layers(analysis) else TERMINAL
     shown = "\n\n".join(terminal(table) for table in (*tables, *forget) if table.name in names)
     return Summary(shown, found.headline, claims, analysis.scores, analysis.comparisons, tuple(folder.files))

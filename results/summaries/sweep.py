@@ -18,7 +18,7 @@ from results.analysis.layers import has_layers
 from results.analysis.point_curves import Curves
 from results.analysis.ranks import ranking
 from results.answers.sweep import sweep_findings
-from results.claims.registry import check_sweep, claims_markdown
+from results.claims.registry import check_sweep
 from results.figures.critical_difference import critical_difference_diagram
 from results.figures.drawing import Drawings, drawn
 from results.figures.harm import harm_curves_figure
@@ -27,7 +27,7 @@ from results.figures.lambda_curves import lambda_curves
 from results.figures.layers import layers
 from results.figures.pareto import pareto_fronts
 from results.figures.similarity import similarity
-from results.pages.sweep import sweep_report
+from results.pages.report import claims_report, sweep_report
 from results.study import store as stored
 from results.study.lineup import Model
 from results.study.sweep import Sweep
@@ -62,7 +62,7 @@ def summarise_sweep(sweep: Sweep, out: Path) -> Summary:
     """
     found = analyse_sweep(sweep)
     claims, told = check_sweep(found), sweep_findings(found)
-    tables = sweep_tables(found)
+    tables, chosen = sweep_tables(found), chosen_table(found, brief=True)
     drawings = sweep_figures(found)
     folder = Folder(out)
     folder.write("scores.parquet", found.scores)
@@ -72,11 +72,11 @@ def summarise_sweep(sweep: Sweep, out: Path) -> Summary:
     folder.write("comparisons.csv", found.chosen.comparisons)
     folder.write("choices.csv", sweep.choices)
     folder.write("claims.csv", claims)
-    folder.write("claims.md", claims_markdown(found.chosen, claims))
+    folder.write("claims.md", claims_report(found.meta, len(found.seeds), claims))
     folder.tables(tables)
     folder.figures(drawings)
-    folder.write("report.html", sweep_report(found, claims, told, tables, drawings))
-    shown = [chosen_table(found, brief=True), breaks_table(found)] if found.merges or not found.forgettings else []
+    folder.write("report.html", sweep_report(found, told.answers, claims, tables, drawings, chosen))
+    shown = [chosen, breaks_table(found)] if found.merges or not found.forgettings else []
     shown += [table] if (table := choosing_table(found, brief=True)) else []
     shown += [harm_table(found, brief=True), chosen_harm_table(found, brief=True)] if found.forgettings else []
     text = "\n\n".join(terminal(table) for table in shown if table.rows)

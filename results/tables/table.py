@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from lata.names import for_csv, for_line, for_markdown
 from lata.names import for_latex as latex
@@ -85,6 +86,21 @@ class Table:
                 found.append((column.group, 1))
         return found
 
+    @property
+    def grouped(self) -> bool:
+        """Whether some columns have a heading above them."""
+        return any(column.group for column in self.columns)
+
+    @property
+    def starts(self) -> list[int]:
+        """The first column of each of `groups`."""
+        return list(accumulate((count for _, count in self.groups[:-1]), initial=0))
+
+    @property
+    def asides(self) -> list[bool]:
+        """Whether a column has something beside its numbers."""
+        return [any(row.cells[place].aside for row in self.rows) for place in range(len(self.columns))]
+
 
 def to_markdown(table: Table) -> str:
     """GitHub Markdown; sections as italic lines, the best value bold."""
@@ -125,7 +141,7 @@ def to_latex(table: Table) -> str:
         "\\begin{tabular}{l" + "r" * count + "}",
         "\\toprule",
     ]
-    if any(column.group for column in table.columns):
+    if table.grouped:
         heads, rules, at = [""], [], 2
         for group, width in table.groups:
             heads.append(f"\\multicolumn{{{width}}}{{c}}{{{latex(group)}}}")

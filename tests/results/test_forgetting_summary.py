@@ -15,7 +15,7 @@ from synthetic_sweep import FALLS, Fall, make_forgetting, make_sweep, together
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
 from results.answers.sweep import sweep_findings
 from results.claims.registry import check_sweep
-from results.pages.sweep import sweep_report
+from results.pages.report import sweep_report
 from results.study.lineup import Lineup
 from results.study.sweep import Sweep
 from results.summaries.study import Summary
@@ -328,7 +328,8 @@ def test_a_sweep_that_learns_and_forgets_is_told_in_this_order() -> None:
     names = [table.name for table in tables]
     assert names[:4] == ["breaks", "chosen", "harm", "chosen_forgetting"]
     assert {"points_math+code", f"points_{MERGE}", "chosen_math+code"} <= set(names)
-    page = sweep_report(found, check_sweep(found), told, tables, {})
+    chosen = next(table for table in tables if table.name == "chosen")
+    page = sweep_report(found, told.answers, check_sweep(found), tables, {}, chosen)
     assert "1 merge × 4 methods" in page
     assert "1 forgetting × 4 methods" in page
     claims = check_sweep(found).set_index("claim")["verdict"]

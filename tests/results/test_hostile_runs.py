@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -20,6 +21,9 @@ from test_compare_stored import written
 from results.study import store as stored
 from results.study.sweep import Sweep
 from results.summaries.comparison import compare_runs
+from results.summaries.sweep import summarise_sweep
+
+ROOT = Path(__file__).resolve().parents[2]
 
 UP = "../../../up"
 NAMES = {
@@ -81,6 +85,27 @@ def test_hostile_names_do_no_harm_in_a_comparison(sweep: Sweep, tmp_path: Path) 
     page.feed((out / "report.html").read_text())
     assert not page.found & {"script", "img", "iframe", "b onerror"}
     assert not [name for name in page.attributes if name.startswith("on")]
+
+
+def test_hostile_names_do_no_harm_in_the_page_of_a_sweep(sweep: Sweep, tmp_path: Path) -> None:
+    names = {**NAMES, "math+code": '../../up" onload="alert(1)"><script>alert(1)</script>'}
+    out = tmp_path / "a" / "out"
+    summary = summarise_sweep(renamed(sweep, names), out)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert {path.parent for path in summary.files} == {out, out / "tables", out / "figures"}
+    assert len(list((out / "figures").glob("lambda_*.svg"))) == 1
+    page = Elements()
+    page.feed((out / "report.html").read_text())
+    assert {"svg", "table"} <= page.found
+    assert not page.found & {"script", "img", "iframe"}
+    assert not [name for name in page.attributes if name.startswith("on")]
+
+
+def test_no_module_writes_html_or_css() -> None:
+    tags = re.compile(r"</?(html|head|body|div|p|h\d|table|t[rdh]|span|ul|li|style|details)\b")
+    modules = [file for part in ("results", "experiments") for file in (ROOT / part).rglob("*.py")]
+    assert modules
+    assert not [file.name for file in modules if tags.search(file.read_text(encoding="utf-8"))]
 
 
 def test_harmless_names_give_what_hostile_ones_do(sweep: Sweep, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from results.analysis.snapshot import Analysis, analyse
 from results.claims.forgetting import c3
 from results.claims.layers import c4, c5
 from results.claims.learning import c1, c2, c7
-from results.claims.registry import check_claims, claims_markdown
+from results.claims.registry import check_claims
 from results.claims.stability import c6
 from results.claims.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
+from results.pages.report import claims_report
 from results.study.run import Study
 
 Truth = dict[str, tuple[float, float, float, float]]
@@ -316,7 +317,7 @@ def test_the_control_of_another_schedule_is_none(of: str, missing: bool) -> None
 def test_with_three_seeds_claims_are_about_trainings() -> None:
     found = learned({**EQUAL, "lata_linear": (2.2, 0.4, 0.4, 0.4)}, seeds=(0, 1, 2))
     assert c1(found).verdict == SUPPORTED
-    assert "3 seeds: intervals and marks are over trainings" in claims_markdown(found, check_claims(found))
+    assert "3 seeds: intervals and marks are over trainings" in claims_report(found.meta, 3, check_claims(found))
 
 
 @pytest.mark.parametrize("methods", [("ta",), ("ties", "lata_log"), ("lata_threshold",)])
