@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from experiments.mini import folders
+from experiments.mini.corpora import l2 as l2  # on import its generators join those that a worker knows
 from experiments.mini.progress import Progress
 from experiments.mini.training.stages import Shape, Stage
 from experiments.mini.training.train import KERNELS, train
