@@ -59,6 +59,14 @@ def modules_of(*entries: str, packages: tuple[str, ...], without: tuple[str, ...
     return sorted(found)
 
 
+def modules_in(package: str, without: tuple[str, ...] = ()) -> list[str]:
+    """All modules of a package, whether anything imports them or not, sorted; see `modules_of` for `without`."""
+    folder = ROOT.joinpath(*package.split("."))
+    files = [file for file in folder.rglob("*.py") if (file.parent / "__init__.py").is_file()]
+    names = (".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files)
+    return sorted(name for name in (name.removesuffix(".__init__") for name in names) if not _is_in(name, without))
+
+
 def meaning(source: str) -> str:
     """Python code without comments, docstrings, blank lines and spaces at the ends of lines.
 

@@ -14,15 +14,25 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("lata", "eval", "results", "experiments")
 ALLOWED = {
     "lata": set(),
-    "eval": set(),
+    "eval": {"lata.code_version"},
     "results": {"eval.schema", "lata.names", "lata.quantities", "lata.templates"},
     "experiments": {"lata", "eval", "results"},
 }
 #: Packages (and modules of `eval`) from those that know no other to those that know all.
 ORDER = {
     "lata": (
-        *("names", "quantities", "numerics", "untrusted", "checkpoints", "engine", "methods", "output", "planning"),
-        *("merging", "in_memory"),
+        *(
+            "code_version",
+            "names",
+            "quantities",
+            "numerics",
+            "untrusted",
+            "checkpoints",
+            "engine",
+            "methods",
+            "output",
+        ),
+        *("planning", "merging", "in_memory"),
     ),
     "eval": (
         *("schema", "sandbox", "multilingual", "judge", "settings", "documents", "backends"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lata.checkpoints.digests import remember, remembered, weights_digest
+from lata.code_version import code_version
 from lata.engine.stream import Stream, expert
 from lata.engine.vectors import TaskVectors
 from lata.merging.request import checked, opened
@@ -91,11 +92,9 @@ class Job:
 
     def key(self) -> str:
         """What decides every byte of the result, as far as it is known before the weights are read."""
-        code = hashlib.sha256()
-        for file in sorted(Path(__file__).parents[1].rglob("*.py")):
-            code.update(file.read_bytes())
+        modules = ["lata.merging.on_disk", *self.method.modules]
         facts = {
-            "code": code.hexdigest(),
+            "code": code_version(*modules, packages=("lata",), without=("lata.output.documents",)),
             "method": self.method.name,
             "parameters": dict(self.parameters),
             "lam": self.request.lam,

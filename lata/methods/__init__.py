@@ -59,6 +59,12 @@ class Method:
     random: bool
     control: bool
 
+    @property
+    def modules(self) -> list[str]:
+        """The module of this package that makes it, for `lata.code_version`; none for a method from elsewhere."""
+        module = self.function.__module__
+        return [module] if module.startswith(f"{__name__}.") else []
+
     def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """`given` completed by the defaults; ValueError names an unknown parameter or a value out of range."""
         for key in given:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+import eval
 from eval.fingerprint import task_fingerprint
 from eval.judge.settings import JudgeSettings
 from eval.settings import CODE_TASKS, CORE_TASKS, TASKS, EvalSettings, has_development_split
+from lata.code_version import _read
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,69 @@ def test_a_judge_moves_the_fingerprint_by_what_decides_its_grades(data_dir: Path
     assert task_fingerprint(judged) != task_fingerprint(replace(judged, judge=replace(judge, model="b")))
     faster = replace(judge, requests_per_minute=600.0, cache=data_dir)
     assert task_fingerprint(judged) == task_fingerprint(replace(judged, judge=faster))
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of this package that fingerprints are taken of."""
+    shutil.copytree(Path(eval.__file__).parent, tmp_path / "code" / "eval")
+    monkeypatch.setattr("lata.code_version.ROOT", tmp_path / "code")
+    monkeypatch.setattr("eval.fingerprint.TASK_FOLDER", tmp_path / "code" / "eval" / "tasks")
+    return tmp_path / "code" / "eval"
+
+
+def settings_of_all_kinds(data_dir: Path) -> dict[str, EvalSettings]:
+    """The parts of the package that settings use → such settings."""
+    judge = JudgeSettings(base_url="http://localhost:1/v1", model="a")
+    return {
+        "plain": EvalSettings(data_dir=data_dir, tasks=("wikitext", "gsm8k")),
+        "programs": EvalSettings(data_dir=data_dir, tasks=("humaneval",)),
+        "rule": EvalSettings(data_dir=data_dir, tasks=("refusal",)),
+        "judge": EvalSettings(data_dir=data_dir, tasks=("refusal",), judge=judge),
+        "vllm": EvalSettings(data_dir=data_dir, tasks=("wikitext",), backend="vllm"),
+    }
+
+
+def fingerprints(data_dir: Path) -> dict[str, str]:
+    _read.cache_clear()
+    return {kind: task_fingerprint(settings) for kind, settings in settings_of_all_kinds(data_dir).items()}
+
+
+def test_comments_and_docstrings_leave_every_fingerprint_as_it_is(data_dir: Path, copied: Path) -> None:
+    before = fingerprints(data_dir)
+    for path in copied.rglob("*.py"):
+        text = path.read_text()
+        comment = "# A remark.\n"
+        assert text.startswith('"""') or not text
+        path.write_text(comment + ('"""Other words' + text[3:] if text else "") + comment)
+    for path in copied.rglob("*.yaml"):
+        path.write_text("# A remark.\n" + path.read_text())
+    assert fingerprints(data_dir) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "kinds"),
+    [
+        ("backends/batching.py", {"plain", "programs", "rule", "judge", "vllm"}),
+        ("backends/generate.py", {"plain", "programs", "rule", "judge"}),
+        ("backends/vllm_lm.py", {"vllm"}),
+        ("sandbox/supervisor.py", {"programs"}),
+        ("judge/rubric.py", {"judge"}),
+        ("judge/pace.py", set()),
+        ("multilingual/entries.py", set()),
+        ("documents/stock.py", {"plain", "programs", "rule", "judge", "vllm"}),
+        ("tasks/refusal/utils.py", {"rule", "judge"}),
+        ("tasks/gsm8k/_gsm8k.yaml", {"plain"}),
+    ],
+)
+def test_code_counts_in_the_fingerprints_of_what_it_decides(
+    data_dir: Path, copied: Path, file: str, kinds: set[str]
+) -> None:
+    before = fingerprints(data_dir)
+    with (copied / file).open("a") as stream:
+        stream.write("more: 1\n" if file.endswith("yaml") else "MORE = 1\n")
+    after = fingerprints(data_dir)
+    assert {kind for kind in before if after[kind] != before[kind]} == kinds
 
 
 def test_the_fingerprint_of_missing_data_names_the_file(tmp_path: Path) -> None:
