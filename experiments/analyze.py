@@ -6,9 +6,11 @@ and the layer's share of ‖τ_t‖², whose last row is what lies outside the b
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 
+from experiments import commands
 from experiments.config.cli import Door, run
 from experiments.config.merge import AnalyzeConfig, analyze_plan, register_schemas
 from lata.quantities import MEASURED_NOTE, OUTSIDE
@@ -43,5 +45,10 @@ def analyze(config: AnalyzeConfig) -> None:
         table.set_axis(table.columns.map(" ".join), axis="columns").to_csv(output)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
     run(Door("analyze", AnalyzeConfig, register_schemas, analyze_plan), analyze)
+
+
+if __name__ == "__main__":
+    commands.main(["analyze", *sys.argv[1:]])

@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+from experiments import commands
 from experiments.config.cli import Door, errors_in_lines, run
 from experiments.config.compare import CompareConfig, ComparePlan, compare_plan, overrides, register_schemas
 from experiments.steps.store import check_writable
@@ -53,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commands.main(["compare", *sys.argv[1:]])

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from eval.harness import task_fingerprint
 from eval.settings import EvalSettings
+from experiments import commands
 from experiments.config.cli import Door, run
 from experiments.config.evaluate import EvaluateConfig, EvaluatePlan, evaluate_plan, register_schemas
 from experiments.config.study import eval_settings
@@ -126,5 +127,10 @@ def _scores(scored: Scored, settings: EvalSettings) -> tuple[dict[str, bytes], i
     return files_of(result), batch_size
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
     run(Door("evaluate", EvaluateConfig, register_schemas, evaluate_plan), evaluate)
+
+
+if __name__ == "__main__":
+    commands.main(["evaluate", *sys.argv[1:]])

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from experiments import commands
 from experiments.config.cli import Door, errors_in_lines, run
 from experiments.config.merge import Export, MergeConfig, MergePlan, folder, merge_plan, register_schemas
 from experiments.config.recipe import is_recipe, recipe_plan, refuse_folders
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commands.main(["merge", *sys.argv[1:]])

@@ -9,9 +9,11 @@ also writes ``DIR/plan.json``. ``--help`` lists the keys.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from experiments import commands
 from experiments.config.cli import Door, run
 from experiments.planning.config import PlanConfig, Planning, planning, register_schemas
 
@@ -57,5 +59,10 @@ def record(asked: Planning, made: Estimate) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
     run(Door("plan", PlanConfig, register_schemas, planning), plan)
+
+
+if __name__ == "__main__":
+    commands.main(["plan", *sys.argv[1:]])

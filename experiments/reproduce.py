@@ -6,8 +6,10 @@ and prints the main table. ``--help`` lists the groups and keys.
 
 from __future__ import annotations
 
+import sys
 import textwrap
 
+from experiments import commands
 from experiments.config.cli import STUDY, run
 from experiments.config.study import StudyPlan
 
@@ -24,5 +26,10 @@ def reproduce(plan: StudyPlan) -> None:
     print(f"\nReport: {(plan.out / 'report.html').resolve()}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
     run(STUDY, reproduce)
+
+
+if __name__ == "__main__":
+    commands.main(["reproduce", *sys.argv[1:]])

@@ -6,8 +6,10 @@ split, what the best λ in hindsight would have given, and where each method bre
 
 from __future__ import annotations
 
+import sys
 import textwrap
 
+from experiments import commands
 from experiments.config.cli import Door, run
 from experiments.config.sweep import SweepConfig, SweepPlan, register_schemas, sweep_plan
 
@@ -24,5 +26,10 @@ def sweep(plan: SweepPlan) -> None:
     print(f"\nReport: {(plan.out / 'report.html').resolve()}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
     run(Door("sweep", SweepConfig, register_schemas, sweep_plan), sweep)
+
+
+if __name__ == "__main__":
+    commands.main(["sweep", *sys.argv[1:]])

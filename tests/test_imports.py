@@ -41,7 +41,7 @@ ORDER = {
     "results": (
         *("study", "statistics", "analysis", "claims", "figures", "tables", "answers", "pages", "summaries"),
     ),
-    "experiments": ("mini", "steps", "config", "study", "planning"),
+    "experiments": ("commands", "mini", "steps", "config", "study", "planning"),
 }
 
 
@@ -105,7 +105,7 @@ def test_no_module_imports_itself_through_others(part: str) -> None:
     [
         *("experiments.config.study", "experiments.config.cli", "experiments.study.run", "experiments.mini.family"),
         *("experiments.merge", "experiments.config.merge", "experiments.analyze", "experiments.evaluate"),
-        *("experiments.plan", "experiments.planning.config"),
+        *("experiments.plan", "experiments.planning.config", "experiments.commands", "experiments.commands.listing"),
         *("experiments.sweep", "experiments.config.sweep", "experiments.compare", "experiments.config.compare"),
         *("eval.harness", "lata", "lata.merging.on_disk"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from page_commands import as_keys, commands
 
 from experiments.config.evaluate import evaluate_plan
 from experiments.config.evaluate import register_schemas as register_evaluate_schemas
@@ -46,7 +47,7 @@ def test_every_row_of_the_merge_table_composes() -> None:
     sources = ["family.base=b", "family.pre=p", "family.experts={math: m, code: c}", "output=o"]
     for row in rows:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            made = merge_plan(compose("merge", overrides=[*sources, *shlex.split(row)]))
+            made = merge_plan(compose("merge", overrides=[*sources, *as_keys("merge", shlex.split(row))]))
         assert made.request.tasks in (("code", "math"), ("math",))
 
 
@@ -56,7 +57,7 @@ def test_every_row_of_the_scoring_table_composes() -> None:
     assert len(rows) >= 8
     register_evaluate_schemas()
     for row in rows:
-        words = shlex.split(row)
+        words = as_keys("evaluate", shlex.split(row))
         given = [] if any(word.startswith("model=") for word in words) else ["model=DIR"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             evaluate_plan(compose("evaluate", overrides=[*given, *words]))
@@ -66,19 +67,19 @@ def test_every_row_of_the_sweep_table_and_the_sweep_command_compose() -> None:
     section = README.split("## Sweep λ")[1]
     table = section.split("| you want | add |")[1].split("\n\n")[0]
     rows = [re.findall(r"`([^`]+)`", line)[-1] for line in table.splitlines()[2:]]
-    rows.append(section.split("experiments.sweep ")[1].split("\n```")[0])
     assert len(rows) >= 8
     register_sweep_schemas()
-    for row in rows:
+    shown = [words for door, words in commands("README.md") if door == "sweep" and "--multirun" not in words]
+    for words in [*(as_keys("sweep", shlex.split(row)) for row in rows), *shown]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            sweep_plan(compose("sweep", overrides=shlex.split(row)))
+            sweep_plan(compose("sweep", overrides=words))
 
 
 def test_the_merge_command_composes() -> None:
-    command = README.split("python -m experiments.merge ")[1].split("```")[0].replace("\\\n", " ")
+    words = next(words for door, words in commands("README.md") if door == "merge")
     register_merge_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        made = merge_plan(compose("merge", overrides=shlex.split(command)))
+        made = merge_plan(compose("merge", overrides=words))
     assert made.request.method == "lata_linear"
 
 

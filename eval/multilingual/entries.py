@@ -29,6 +29,7 @@ class StockEntry:
     """One of lm-eval's tasks.
 
     Attributes:
+        title: what it measures.
         stock: its YAML under lm-eval's task folder.
         hub: data set and configuration on the hub, as that YAML names them; no configuration where the rows say it.
         fields: field → what it must be; a dot leads into an object.
@@ -41,6 +42,7 @@ class StockEntry:
         revision: of this entry, the end of the task's version.
     """
 
+    title: str
     stock: str
     hub: tuple[str, str | None]
     fields: Mapping[str, Kind]
@@ -75,12 +77,15 @@ class StockEntry:
 
 #: lm-eval's default, which the stock tasks rely on.
 GENERATED = {"generation_kwargs": {"max_gen_toks": 256}}
+#: Of the tasks that exist in several.
+LANGUAGES = {"de": "German", "ru": "Russian", "th": "Thai", "zh": "Chinese"}
 _SQUAD = {"context": TEXT, "question": TEXT, "answers.text": TEXTS}
 _JGLUE = "Rakuten/JGLUE"
 _OKAPI = "okapi/truthfulqa_multilingual"
 
 MULTILINGUAL: dict[str, StockEntry] = {
     "tmmluplus": StockEntry(
+        title="exam questions in Traditional Chinese, four choices",
         stock="tmmluplus/default/_tmmluplus_template_yaml",
         hub=("ikala/tmmluplus", None),
         fields={"subject": TEXT, **dict.fromkeys(("question", *"ABCD"), TEXT), "answer": tuple("ABCD")},
@@ -89,6 +94,7 @@ MULTILINGUAL: dict[str, StockEntry] = {
         changed={"description": "{{description}}"},
     ),
     "ja_leaderboard_jaqket_v2": StockEntry(
+        title="quiz questions with paragraphs in Japanese",
         stock="japanese_leaderboard/ja_leaderboard_jaqket_v2.yaml",
         hub=("kumapo/JAQKET", "v2.0"),
         fields={"question": TEXT, "ctxs.text": TEXTS, "answers.text": TEXTS},
@@ -98,6 +104,7 @@ MULTILINGUAL: dict[str, StockEntry] = {
         changed=GENERATED,
     ),
     "ja_leaderboard_jsquad": StockEntry(
+        title="questions about a paragraph in Japanese",
         stock="japanese_leaderboard/ja_leaderboard_jsquad.yaml",
         hub=(_JGLUE, "JSQuAD"),
         fields=_SQUAD,
@@ -108,6 +115,7 @@ MULTILINGUAL: dict[str, StockEntry] = {
         changed=GENERATED,
     ),
     "ja_leaderboard_jcommonsenseqa": StockEntry(
+        title="common sense in Japanese, five choices",
         stock="japanese_leaderboard/ja_leaderboard_jcommonsenseqa.yaml",
         hub=(_JGLUE, "JCommonsenseQA"),
         fields={"question": TEXT, **{f"choice{number}": TEXT for number in range(5)}, "label": range(5)},
@@ -117,6 +125,7 @@ MULTILINGUAL: dict[str, StockEntry] = {
     ),
     **{
         f"xquad_{code}": StockEntry(
+            title=f"questions about a paragraph in {LANGUAGES[code]}",
             stock=f"xquad/xquad_{code}.yaml",
             hub=("google/xquad", f"xquad.{code}"),
             fields=_SQUAD,
@@ -127,6 +136,7 @@ MULTILINGUAL: dict[str, StockEntry] = {
     },
     **{
         f"xnli_{code}": StockEntry(
+            title=f"does one sentence follow from another, in {LANGUAGES[code]}",
             stock=f"xnli/xnli_{code}.yaml",
             hub=("facebook/xnli", code),
             fields={"premise": TEXT, "hypothesis": TEXT, "label": range(3)},
@@ -137,6 +147,7 @@ MULTILINGUAL: dict[str, StockEntry] = {
     },
     **{
         f"truthfulqa_{code}_mc2": StockEntry(
+            title=f"questions that invite a false belief, in {LANGUAGES[code]}",
             stock=f"{_OKAPI}/truthfulqa_{code}_mc2.yaml",
             hub=("alexandrainst/m_truthfulqa", code),
             fields={

@@ -30,7 +30,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config import secrets
-from experiments.config.overrides import advice, for_hydra
+from experiments.config.overrides import advice, for_hydra, refuse_slips
 from experiments.config.study import CONF, Config, register_schemas, schema_keys, study, unknown_key
 from lata.methods import suggest
 
@@ -103,6 +103,7 @@ def run(door: Door[Plan], task: Callable[[Plan], None]) -> None:
 
     with errors_in_lines(door.schema, show_traceback):
         secrets.refuse_words(words)
+        refuse_slips(words, named_experts=door.name in ("merge", "analyze"))
         sys.argv[1:] = for_hydra(words)
         main()
 
@@ -150,6 +151,9 @@ def explain(error: BaseException, schema: type = Config) -> str:
     unparsed = next((link.override for link in chain if isinstance(link, OverrideParseException)), None)
     if unparsed is not None:
         return advice(unparsed)
+    if ambiguous := re.match(r"Ambiguous value for argument '([^=]+)=(.*)'$", first):
+        key, value = ambiguous.groups()
+        return f"{key}={value}: commas divide the jobs of --multirun; a list is written '{key}=[{value}]'"
     no_list = re.match(r"Error merging override ([^=]+)=(.*)$", first)
     if no_list and "is not a ListConfig" in str(chain[-1]):
         key, value = no_list.groups()

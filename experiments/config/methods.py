@@ -9,13 +9,12 @@ from typing import Any
 
 import yaml
 
+from experiments import CONF, ROOT
 from experiments.config.family import refuse_twice
 from experiments.config.profiles import profile
 from experiments.steps.store import key_of
 from lata.methods import Method, get
 from lata.methods.rules import Profile
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,6 @@ def _said(key: str, value: Any, names: Mapping[Profile, str]) -> str:
 
 def _beside(value: Any) -> Any:
     """A file of the suite that is named from elsewhere; anything else as it is."""
-    if isinstance(value, str) and not Path(value).expanduser().exists() and (CONF.parent / value).is_file():
-        return CONF.parent / value
+    if isinstance(value, str) and not Path(value).expanduser().exists() and (ROOT / value).is_file():
+        return ROOT / value
     return value

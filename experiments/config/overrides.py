@@ -14,6 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from experiments.commands.options import quoted
+
 #: Keys whose value names a place.
 _PLACE = re.compile(
     r"\+{0,2}(?:family\.(?:base|pre|target|experts\.[^.]+|models\.[^.]+\.source)"
@@ -46,6 +48,34 @@ def _literal(word: str, several: bool) -> str:
     return word if _stands(_parsed(word), several) else f"{key}={quoted(value.strip())}"
 
 
+def refuse_slips(words: Sequence[str], named_experts: bool) -> None:
+    """ValueError for what Hydra reads as something else than the user means, with what to write instead.
+
+    Args:
+        words: the command line.
+        named_experts: whether ``family.experts`` gives names to places, as for a merge; a study's is a list of names.
+    """
+    several = "--multirun" in words or "-m" in words
+    for word in words:
+        key, equals, value = word.partition("=")
+        key = key.lstrip("+")
+        if not equals or "${" in value:
+            continue
+        if key == "recipe" and word.startswith("+"):
+            raise ValueError(f"a recipe is no key to add; write recipe={value} output=NEW_DIR, without the +")
+        if named_experts and key == "family.experts" and value.strip() and value.strip()[0] not in "{'\"":
+            place = value.strip("[]") or "DIR"
+            raise ValueError(
+                f"family.experts names each expert: --expert math={place}, or 'family.experts={{math: {place}}}'"
+            )
+        if key == "lam" and (value.startswith("[") or ("," in value and value[0] not in "{'\"" and not several)):
+            numbers = value.strip("[]")
+            raise ValueError(
+                f"lam={value}: lam is one number, or {{task: number, …}} in a merge; to try several, "
+                f"lata sweep 'lambdas=[{numbers}]'"
+            )
+
+
 def _stands(found: Override | None, several: bool) -> bool:
     """Whether Hydra takes a value for a text, for null, or for the values of several jobs where there are several."""
     if found is None:
@@ -75,18 +105,15 @@ def _mapping(key: str, value: str) -> str | None:
 
 def advice(word: str) -> str:
     """What is said of a word that Hydra cannot read: what works instead, ready to be pasted where that is known."""
-    key, _, value = word.partition("=")
+    key, equals, value = word.partition("=")
+    if not equals:
+        return f"{word!r} is neither key=value nor an option; --help lists both"
     if not _KEY.fullmatch(key):
         return f"cannot read the override {word!r}; the names in a key have letters from a to z, digits, - and _"
     better = _mapping(key, value) if value.startswith("{") else f"{key}={quoted(value)}"
     if better and _parsed(better) and not value.startswith("["):
         return f"cannot read the override {word!r}; quotes inside the quotes help: {shlex.quote(better)}"
     return f"cannot read the override {word!r}; write key=value, and lists in quotes: 'methods=[ta, ties]'"
-
-
-def quoted(text: str) -> str:
-    """Text as one value in Hydra's grammar: backslashes count only before a quote, and there twice."""
-    return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 
 
 def _is_quoted(text: str) -> bool:

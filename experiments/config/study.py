@@ -377,6 +377,11 @@ def checked_object(raw: DictConfig, schema: type[Schema], free: tuple[str, ...])
 
 def unknown_key(key: str, schema: type) -> str:
     """An error line for a key that the schema has not, with the nearest ones that it has."""
+    own = {option.name for option in fields(schema)}
+    owners = [name for name, method in lata_methods().items() if key in method.defaults]
+    if owners and own & {"method", "methods"}:
+        where = f"method.{key}=…" if "method" in own else f"'methods=[{{name: {owners[0]}, {key}: …}}]'"
+        return f"{key} is a parameter of a method ({', '.join(owners)}); write {where}"
     near = difflib.get_close_matches(key, schema_keys(schema), n=2, cutoff=0.6)
     return f"unknown key {key!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; --help lists the keys")
 

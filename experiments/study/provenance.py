@@ -15,11 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from experiments import ROOT
 from experiments.config.secrets import looks_secret
 from experiments.steps.devices import cores
 from lata.output.documents.facts import public_source
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "torch",
     "transformers",
@@ -93,7 +93,10 @@ def environment(door: str = "reproduce") -> dict[str, Any]:
 
 
 def git_commit() -> dict[str, Any]:
-    """Commit of the checkout and whether it has uncommitted changes; empty outside a checkout."""
+    """Commit of the checkout and whether it has uncommitted changes; what runs instead where there is no checkout."""
+    # A wheel can be installed below somebody else's repository, whose commit says nothing of this code.
+    if not (ROOT / ".git").exists():
+        return {"checkout": False, "installed": _version("lata-bench")}
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True)
@@ -103,7 +106,14 @@ def git_commit() -> dict[str, Any]:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!results/outcomes/mini")
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):
-        return {}
+        return {"checkout": True, "unreadable": "git cannot be asked"}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def file_digests(root: Path, files: list[Path]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 Everything is on the disk before this is called, and a failure here costs a warning, never a result. The run's id
 comes from the study's key, so a repeated study resumes its run; offline, where nothing can be resumed, a study whose
 results have not changed is not logged again. A sweep logs one step a λ, so that W&B's own charts draw its curves; one
-that an agent of W&B started goes into the run that the agent made (``experiments/wandb_sweep.yaml``).
+that an agent of W&B started goes into the run that the agent made (``conf/wandb_sweep.yaml``).
 """
 
 from __future__ import annotations

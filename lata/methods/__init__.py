@@ -203,5 +203,6 @@ def get(name: str) -> Method:
 
 def suggest(word: object, known: Mapping[str, Any] | list[str]) -> str:
     """``; did you mean 'x'?`` for the nearest of `known`, or nothing where none is near."""
-    near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    names = {str(name).casefold(): str(name) for name in known}
+    near = difflib.get_close_matches(str(word).casefold(), names, n=1, cutoff=0.5)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""

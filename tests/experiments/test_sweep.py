@@ -140,7 +140,7 @@ def test_the_agent_of_wandb_drives_the_same_job(tmp_path: Path, small_cache: Pat
 
     from experiments.config.study import CONF
 
-    said = yaml.safe_load((CONF.parent / "experiments" / "wandb_sweep.yaml").read_text())
+    said = yaml.safe_load((CONF / "wandb_sweep.yaml").read_text())
     asked = {"args": {name: {"value": 0.7} for name in said["parameters"]}}
     words = []
     for word in create_sweep_command(list(said["command"])):

@@ -1,0 +1,5 @@
+"""``python -m experiments.commands`` is ``lata``."""
+
+from experiments.commands import main
+
+main()
