@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from experiments.config.merge import register_schemas
-from experiments.config.overrides import advice, for_hydra, quoted
+from experiments.config.overrides import advice, for_hydra, quoted, refuse_slips
 from experiments.config.study import CONF
 
 ODD = [
@@ -113,6 +113,31 @@ def test_what_no_quotes_help_is_said() -> None:
     assert "letters from a to z" in advice("family.experts.modèle=x")
     assert "lists in quotes" in advice("methods=[")
     assert "lists in quotes" in advice("methods={a")
+
+
+@pytest.mark.parametrize(
+    ("word", "better"),
+    [
+        ("family.experts=[/m]", "'family.experts={math: /m}'"),
+        ("family.experts=DIR", "--expert math=DIR"),
+        ("+family.experts=DIR", "--expert math=DIR"),
+        ("+recipe=FILE", "write recipe=FILE output=NEW_DIR"),
+        ("lam=0.5,1.0", "lata sweep 'lambdas=[0.5,1.0]'"),
+        ("lam=[0.5,1]", "lata sweep 'lambdas=[0.5,1]'"),
+    ],
+)
+def test_what_hydra_reads_as_something_else_is_said_with_what_to_write(word: str, better: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole line is looked at
+        refuse_slips([word], named_experts=True)
+    assert better in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_means_what_it_says_is_no_slip() -> None:
+    words = ["lam={math: 0.5, code: 1}", "lam=0.5", "lam=", "family.experts={a: x, b: y}", "recipe=FILE", "lam=${x}"]
+    refuse_slips(words, named_experts=True)
+    refuse_slips(["family.experts=[math, code]"], named_experts=False)
+    refuse_slips(["--multirun", "lam=0.5,1.0"], named_experts=True)
 
 
 @pytest.mark.parametrize("text", ["", "\\", "a\\'b", "'", "\\\\'", Path("/a\\").as_posix()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -106,3 +107,15 @@ def test_wandb_takes_the_name_of_every_study(name: str) -> None:
     plan.config.name = name
     artifact = wandb.Artifact(wandb_name(plan), type="results")
     assert artifact.name == ("mini-mini" if name == "mini" else wandb_name(plan))
+
+
+def test_code_outside_a_checkout_has_no_commit_of_a_repository_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    monkeypatch.setattr(provenance, "ROOT", installed)
+    assert provenance.git_commit().keys() == {"checkout", "installed"}
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)  # a repository without a commit
+    assert provenance.git_commit() == {"checkout": True, "unreadable": "git cannot be asked"}
