@@ -86,15 +86,15 @@ def ranked(scores_KX: FloatArray) -> FloatArray:
     Returns:
         Same shape.
     """
-    scores = np.where(np.isnan(scores_KX), -np.inf, scores_KX)
-    out = np.ones(scores.shape)
-    for row in range(len(scores)):
-        out[row] += (scores > scores[row]).sum(0) + ((scores == scores[row]).sum(0) - 1) / 2
-    return out
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(-np.where(np.isnan(scores_KX), -np.inf, scores_KX), axis=0))
 
 
 def friedman(ranks_KN: FloatArray) -> Friedman:
     """Friedman's test on ranks within cells; all NaN where every cell ties all methods.
+
+    By hand, for scipy's refuses two methods; with three or more it gives the same χ².
 
     Raises:
         ValueError: fewer than two methods or cells.
