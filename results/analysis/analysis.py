@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from results.analysis.choice import Choice, choice_of
-from results.analysis.choosing import Way, ways_of
+from results.analysis.choice import Choice, Way, choice_of, ways_of
 from results.analysis.crossings import Break, break_of
-from results.analysis.curves import NORMALISED, RAW, Curve, curves
+from results.analysis.curves import NORMALISED, RAW, Curve, forgetting_curves, learning_curves
 from results.analysis.forgetting import Forgotten, Passage, forgotten_of, passage_of
-from results.analysis.harm_curves import HarmCurve, harm_curves
-from results.analysis.points import all_scores, lineup_of, points_of, references
+from results.analysis.points import Points, all_scores, lineup_of, references
 from results.analysis.snapshot import Analysis, analyse
 from results.study.run import rows_of
 from results.study.selection import harm_threshold
 from results.study.sweep import DEV, TEST, Sweep, one_lambda
-
-AnyCurve = TypeVar("AnyCurve", bound=Curve)
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Forgetting:
         choice: the λ that was chosen.
     """
 
-    curve: HarmCurve
+    curve: Curve
     passage: Passage | None
     choice: Forgotten
 
@@ -140,19 +136,20 @@ def analyse_sweep(sweep: Sweep) -> SweepAnalysis:
     ways: dict[tuple[str, str], dict[str, Way]] = {}
     forgettings: dict[tuple[str, str], Forgetting] = {}
     for merge in merges + lineup.merges("forget") or [""]:
-        dev = replace(points_of(sweep, merge, DEV), measures={}, refused=None) if sweep.rows("scores", DEV) else None
-        test = points_of(sweep, merge, TEST)
+        dev = Points(sweep, merge, DEV) if sweep.rows("scores", DEV) else None
+        test = Points(sweep, merge, TEST, dev.lineup if dev else None)
         parts += [part.scores for part in (test, dev) if part is not None]
-        for curve in curves(sweep, merge, test, dev, normalise):
+        del dev
+        for curve in learning_curves(test, references(sweep, merge) if normalise else None):
             key = (merge, curve.label)
             if (one := break_of(curve)) is not None:
                 breaks[key] = one
             choices[key] = choice_of(sweep, curve)
             ways[key] = ways_of(sweep, curve)
-            found[key] = _light(curve)
-        for harmful in harm_curves(sweep, merge, test, dev):
+            found[key] = curve.light()
+        for harmful in forgetting_curves(test):
             passage, choice = passage_of(harmful, harm_threshold(sweep.meta)), forgotten_of(sweep, harmful)
-            forgettings[merge, harmful.label] = Forgetting(_light(harmful), passage, choice)
+            forgettings[merge, harmful.label] = Forgetting(harmful.light(), passage, choice)
     rank = {label: place for place, label in enumerate(lineup.labels("learn"))}
     order = sorted(found, key=lambda key: (merges.index(key[0]), rank[key[1]]))
     found, choices = ({key: own[key] for key in order} for own in (found, choices))  # type: ignore[assignment]
@@ -164,11 +161,6 @@ def analyse_sweep(sweep: Sweep) -> SweepAnalysis:
     chosen, fixed = analyse(sweep.at()), _at_one(sweep)
     objective = NORMALISED if normalise else RAW
     return SweepAnalysis(sweep, scores, found, breaks, choices, objective, chosen, fixed, forgettings, ways)
-
-
-def _light(curve: AnyCurve) -> AnyCurve:
-    """The curve without its draws."""
-    return replace(curve, pre=None, scored={name: own.light() for name, own in curve.scored.items()})
 
 
 def _at_one(sweep: Sweep) -> Analysis | None:

@@ -9,16 +9,17 @@ from typing import Any
 
 import pandas as pd
 
+from results.analysis.curves import FEWEST, PPL, Curve, from_pre, learning_curves
 from results.analysis.matched import Match, matches
 from results.analysis.outcomes import CHOSEN, against_baseline, at_every_lambda, corrected
 from results.analysis.pareto import Volume, volumes
-from results.analysis.point_curves import FEWEST, Curves
+from results.analysis.points import Points
 from results.analysis.ranks import Cell, Ranking, ranking
 from results.analysis.snapshot import Analysis, analyse
 from results.statistics.contrasts import Standing, standings
 from results.study.lineup import Lineup
 from results.study.run import Study
-from results.study.sweep import Sweep
+from results.study.sweep import DEV, TEST, Sweep
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Comparison:
         ranking: None where nothing can be ranked.
         scores: label → mean over all merged-task scores of `cells`; stable methods only.
         perplexities: label → mean word perplexity over the merges of `cells`.
-        curves: None where no method has enough λ for one.
+        curves: (merge, label) → the curve from the model before merging on; none where no method has enough λ.
         volumes: hypervolumes.
         matches: comparisons at equal distance.
         absent: what is missing → why.
@@ -56,7 +57,7 @@ class Comparison:
     ranking: Ranking | None
     scores: dict[str, Standing]
     perplexities: dict[str, Standing]
-    curves: Curves | None
+    curves: dict[tuple[str, str], Curve]
     volumes: list[Volume]
     matches: list[Match]
     absent: dict[str, str]
@@ -145,7 +146,7 @@ def compared(sweep: Sweep, baseline: str, every_lambda: bool = False) -> Compari
         absent["lambda"] = by_hand
     usable = cells if seeds else ()
     tasks = [cell for cell in usable if cell[1] != "wikitext"]
-    curves = _curves(sweep, baseline, absent)
+    curves = _curves(sweep, lineup, baseline, absent)
     return Comparison(
         sweep=sweep,
         baseline=baseline,
@@ -160,7 +161,7 @@ def compared(sweep: Sweep, baseline: str, every_lambda: bool = False) -> Compari
         scores=standings(shared.lineup, shared.measures, tasks),
         perplexities=standings(shared.lineup, shared.measures, [cell for cell in usable if cell[1] == "wikitext"]),
         curves=curves,
-        volumes=volumes(curves, baseline) if curves else [],
+        volumes=volumes(curves, baseline),
         matches=_matches(curves, baseline, absent) if curves else [],
         absent=absent,
     )
@@ -226,21 +227,35 @@ def _of_seeds(study: Study, seeds: Sequence[int]) -> Study:
     return replace(study, scores=scores, items=items)
 
 
-def _curves(sweep: Sweep, baseline: str, absent: dict[str, str]) -> Curves | None:
+def _curves(sweep: Sweep, lineup: Lineup, baseline: str, absent: dict[str, str]) -> dict[tuple[str, str], Curve]:
     several = [key for key in sweep.methods if key[0] == "learn" and len(sweep.points(*key)) >= FEWEST]
     if not several:
         absent["curves"] = (
             f"Pareto fronts, hypervolume and matched distance need at least {FEWEST} λ of a method; these runs have "
             "fewer. python -m experiments.sweep makes more."
         )
-        return None
+        return {}
     if not any(label == baseline for _, _, label in several):
         absent["curves"] = f"{baseline} was made at fewer than {FEWEST} λ: fronts have nothing to stand against."
-    curves = Curves(sweep)
-    return curves if curves.merges and "wikitext" in curves.measures else None
+    return curves_from_pre(sweep, lineup)
 
 
-def _matches(curves: Curves, baseline: str, absent: dict[str, str]) -> list[Match]:
+def curves_from_pre(sweep: Sweep, lineup: Lineup) -> dict[tuple[str, str], Curve]:
+    """(merge, label) → the curve of a method from the model before merging on, in the order of tables.
+
+    Raises:
+        ValueError: the model before merging was not scored.
+    """
+    curves: dict[tuple[str, str], Curve] = {}
+    for merge in lineup.merges("learn"):
+        dev = Points(sweep, merge, DEV).lineup if sweep.rows("scores", DEV) else None
+        of_merge = {curve.label: curve for curve in learning_curves(Points(sweep, merge, TEST, dev))}
+        labels = [label for label in lineup.labels("learn", merge) if of_merge[label].tasks]
+        curves |= {(merge, label): from_pre(of_merge[label]) for label in labels if PPL in of_merge[label].scored}
+    return curves
+
+
+def _matches(curves: dict[tuple[str, str], Curve], baseline: str, absent: dict[str, str]) -> list[Match]:
     found = matches(curves, baseline)
     if not found:
         absent["matched"] = (

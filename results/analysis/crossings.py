@@ -108,7 +108,7 @@ def break_of(curve: Curve) -> Break | None:
     scored = curve.objective in curve.scored
     return Break(
         _peak(curve, line, seeds) if scored else None,
-        _limit(curve, line, seeds, top) if curve.pre and PPL in curve.scored else None,
+        _limit(curve, line, seeds, top) if PPL in curve.pre and PPL in curve.scored else None,
         _half(curve, line, seeds, top) if scored else None,
         first,
         top,
@@ -182,14 +182,13 @@ def _peak(curve: Curve, line: list[int], seeds: list[int]) -> Peak | None:
 
 
 def _limit(curve: Curve, line: list[int], seeds: list[int], top: float) -> Crossing:
-    assert curve.pre is not None
-    own, found = curve.scored[PPL], []
+    own, pre, found = curve.scored[PPL], curve.pre[PPL], []
     for s in seeds:
         have = [place for place in line if curve.present_PS[place, s]]
         x_L = np.array([0.0, *curve.lam_P[have]])
         sides = (
-            (curve.pre.value_PS[0, [s]], own.value_PS[have, s][:, None]),
-            (curve.pre.draws_PSB[0, s], own.draws_PSB[have, s]),
+            (pre.value_PS[0, [s]], own.value_PS[have, s][:, None]),
+            (pre.draws_PSB[0, s], own.draws_PSB[have, s]),
         )
         with np.errstate(invalid="ignore", over="ignore"):
             ratios = [np.log(np.vstack([start, values]) / start) for start, values in sides]

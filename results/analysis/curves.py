@@ -1,4 +1,8 @@
-"""Every point of a sweep with its scores, intervals and bootstrap draws: one `Curve` a method and merge.
+"""A method's scores over λ, with intervals and bootstrap draws: one `Curve` a method and merge.
+
+A curve of learning holds the merges that were made, and what the model before merging scores beside them (`from_pre`
+makes it the first point). A curve of forgetting starts at its target, λ = 0. All curves of a run share their draws of
+test items: differences of curves are paired.
 
 Legend: P points, S seeds, B replicates.
 """
@@ -6,22 +10,29 @@ Legend: P points, S seeds, B replicates.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from results.analysis.points import Points, name_of, references, unstable
+from results.analysis.points import REFUSED, Points
 from results.statistics.closed_form import FloatArray
-from results.statistics.estimates import Estimate, Measure
+from results.statistics.estimates import Estimate
 from results.statistics.inference import Statistic, combined, contrast
 from results.study.lineup import Model
-from results.study.sweep import TEST, Sweep, lambdas_of, one_lambda
+from results.study.selection import utilities
+from results.study.sweep import TEST, lambdas_of, one_lambda
+from results.study.wording import heading_of
 
 PPL = "wikitext"
-#: Mean of the merged tasks, and the same with each task divided by its expert's own score (`selection.normalised`).
+#: Mean of the merged tasks (of a forgetting: of the utility tasks), and the same with each merged task divided by its
+#: expert's own score (`selection.normalised`).
 RAW, NORMALISED = "mean", "normalised"
+PRE = Model("model", "", "pre")
+#: The point of the model before merging, and of a forgetting's target.
+BEFORE = "0"
+#: Fewer λ than this, beside 0, do not make a curve: what lies between them would be a guess.
+FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -39,27 +50,41 @@ class Scored:
         """The values alone; the rest is a hundred times larger."""
         return Scored(Statistic(self.value_PS, {}), np.zeros((*self.value_PS.shape, 0)))
 
+    def after(self, first: Scored) -> Scored:
+        """The same quantity with other points before these."""
+        a, b = first.statistic, self.statistic
+        moves = {name: np.concatenate([a.moves[name], move]) for name, move in b.moves.items()}
+        value_PS = np.concatenate([a.value_xS, b.value_xS])
+        return Scored(Statistic(value_PS, moves), np.concatenate([first.draws_PSB, self.draws_PSB]))
+
 
 @dataclass(frozen=True)
 class Curve:
-    """One method on one merge.
+    """One method on one merge, learning or forgetting.
 
     Attributes:
+        kind: learn or forget.
         merge: name of the merge.
         label: the method.
-        points: in the order of tables.
-        seeds: all seeds of the sweep.
+        points: names of λ, in the order of tables.
+        seeds: all seeds of the run.
         present_PS: which points were scored for which seed.
-        unstable_PS: not finite, or over ten times pre's perplexity, on either split.
-        scored: task, `RAW`, and `NORMALISED` where there is a reference → values; the tasks are perplexity and those
-            that were merged.
+        unstable_PS: not finite, or over ten times the perplexity before, on either split.
+        scored: names → values. Of learning perplexity, the merged tasks, `RAW`, and `NORMALISED` where there is a
+            reference. Of forgetting every task, `REFUSED` where refusals were counted, and `RAW`, the mean utility,
+            where there are several utility tasks.
         estimates: the same names → one estimate a point: the mean over stable seeds (over all where none is).
-        distance_P: ‖merged − pre‖, mean over seeds.
-        pre: perplexity of pre, one point.
+        distance_PS: ‖merged − start‖₂ of each seed; NaN where unknown.
+        distance_P: mean over seeds.
         drawn: the names of `scored` → what the bootstrap of one seed draws from: items or clusters; of a mean the
             fewest of its tasks.
+        pre: perplexity and merged tasks of the model before merging, one point.
+        harm: of a forgetting the task whose score should fall.
+        utilities: of a forgetting the tasks whose scores should stay (`selection.utilities`).
+        started: whether the first point is the model before.
     """
 
+    kind: str
     merge: str
     label: str
     points: tuple[str, ...]
@@ -68,20 +93,47 @@ class Curve:
     unstable_PS: np.ndarray
     scored: dict[str, Scored]
     estimates: dict[str, list[Estimate | None]]
+    distance_PS: FloatArray
     distance_P: FloatArray
-    pre: Scored | None
     drawn: dict[str, int | None]
-
-    kind: ClassVar[str] = "learn"
+    pre: dict[str, Scored]
+    harm: str = ""
+    utilities: tuple[str, ...] = ()
+    started: bool = False
 
     @property
     def objective(self) -> str:
-        """What λ is chosen by: `NORMALISED` where every expert has a score, else `RAW`."""
+        """What λ of learning is chosen by: `NORMALISED` where every expert has a score, else `RAW`."""
         return NORMALISED if NORMALISED in self.scored else RAW
+
+    @property
+    def utility(self) -> str | None:
+        """The name of the mean utility of a forgetting, or of its only utility task."""
+        return RAW if len(self.utilities) > 1 else next(iter(self.utilities), None)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The merged tasks that were scored."""
+        return [name for name in self.scored if name not in (PPL, RAW, NORMALISED)]
 
     @property
     def stable_PS(self) -> np.ndarray:
         return np.asarray(self.present_PS & ~self.unstable_PS)
+
+    @property
+    def complete_PS(self) -> np.ndarray:
+        """Stable, and with a finite perplexity and finite scores of all merged tasks."""
+        finite = [np.isfinite(self.scored[name].value_PS) for name in (PPL, *self.tasks) if name in self.scored]
+        return np.asarray(np.logical_and.reduce([self.stable_PS, *finite]))
+
+    def complete(self, seeds: Sequence[int]) -> np.ndarray:
+        """Places of the points that are complete for all these seeds, shape (≤ P,)."""
+        return np.flatnonzero(self.complete_PS[:, list(seeds)].all(1))
+
+    @property
+    def made_seeds(self) -> tuple[int, ...]:
+        """Places of the seeds for which any merge was made."""
+        return tuple(np.flatnonzero(self.present_PS[int(self.started) :].any(0)).tolist())
 
     @property
     def line(self) -> list[int]:
@@ -94,109 +146,149 @@ class Curve:
         """λ of each point, NaN where it has one λ a task."""
         return np.array([one_lambda(point) for point in self.points])
 
+    def light(self) -> Curve:
+        """The curve without its draws."""
+        scored, pre = ({name: one.light() for name, one in part.items()} for part in (self.scored, self.pre))
+        return replace(self, scored=scored, pre=pre)
 
-def estimate(mean: Statistic) -> Estimate:
-    """A score, statistic of shape (S,), with its interval: over trainings, with one seed over items."""
-    found = contrast(mean)
-    return Estimate(found.value, max(found.low, 0.0), found.high, 0, found.seeds)
 
-
-def curves(sweep: Sweep, merge: str, test: Points, dev: Points | None, normalise: bool) -> Iterator[Curve]:
-    """The curves of one merge, a method each.
+def learning_curves(points: Points, references: dict[str, dict[int, float]] | None = None) -> Iterator[Curve]:
+    """The curves of one learning merge, a method each.
 
     Args:
-        sweep: where the points come from.
-        merge: a learning merge.
-        test: its points on the test split.
-        dev: its points on the development split, whose instability counts as well.
-        normalise: whether every merge of the sweep has `references`. They are taken as fixed: their own error moves
-            all points together and no difference between two points.
+        points: its settings on the test split.
+        references: merged task → seed → its expert's score, where scores are normalised. They are taken as fixed:
+            their own error moves all points together and no difference between two points.
     """
-    models, skip = test.lineup.models, skips(test, dev)
-    tasks = [task for task in (PPL, *test.lineup.members(merge)) if task in test.measures]
-    found = {task: test.measures[task].estimates(models, skip) for task in tasks}
-    shares = references(sweep, merge) if normalise else None
-    for label in dict.fromkeys(name for kind, other, name in sweep.methods if (kind, other) == ("learn", merge)):
-        yield _curve(sweep, merge, label, test, skip, found, shares)
+    merge, lineup = points.merge, points.lineup
+    tasks = [task for task in lineup.members(merge) if task in points.measures]
+    names = [name for name in (PPL, *tasks) if name in points.measures]
+    before = lineup.position.get(PRE)
+    pre = {name: _scored_at(points, name, [before]) for name in names} if before is not None else {}
+    for label in _labels(points, "learn"):
+        keys = [Model("learn", merge, label, point) for point in points.sweep.points("learn", merge, label)]
+        curve = replace(_curve(points, "learn", label, keys, names), pre=pre)
+        if tasks:
+            curve = _with_mean(curve, RAW, tasks, [np.ones(len(curve.seeds))] * len(tasks))
+        if tasks and references:
+            scales = [np.array([references[task][seed] for seed in curve.seeds]) for task in tasks]
+            curve = _with_mean(curve, NORMALISED, tasks, scales)
+        yield curve
 
 
-def skips(test: Points, dev: Points | None) -> dict[int, list[int]]:
-    """Place of a model → places of the seeds for which it is unstable on either split."""
-    seeds = test.lineup.seeds
-    return {
-        place: [seeds.index(seed) for seed in unstable(key, test, dev)]
-        for place, key in enumerate(test.lineup.models)
-    }
+def forgetting_curves(points: Points) -> Iterator[Curve]:
+    """The curves of one forgetting, a method each, from the target on where it was scored."""
+    merge, lineup = points.merge, points.lineup
+    target, harm = lineup.target(merge), lineup.harm_task(merge)
+    for label in _labels(points, "forget"):
+        keys = [Model("forget", merge, label, point) for point in points.sweep.points("forget", merge, label)]
+        if target is not None:
+            keys = [target, *(key for key in keys if one_lambda(key.setting) != 0)]
+        curve = _curve(points, "forget", label, keys, list(points.measures))
+        curve = replace(curve, harm=harm, started=target is not None)
+        # A task that the models of the family alone were scored on has no curve.
+        merged = int(curve.started)
+        kept = {name: one for name, one in curve.scored.items() if np.isfinite(one.value_PS[merged:]).any()}
+        useful = utilities([name for name in kept if name != REFUSED], harm)
+        curve = replace(curve, scored=kept, utilities=tuple(useful))
+        yield _with_mean(curve, RAW, useful, [np.ones(len(curve.seeds))] * len(useful)) if len(useful) > 1 else curve
 
 
-def _curve(
-    sweep: Sweep,
-    merge: str,
-    label: str,
-    test: Points,
-    skip: dict[int, list[int]],
-    found: dict[str, list[Estimate | None]],
-    shares: dict[str, dict[int, float]] | None,
-) -> Curve:
-    lineup, seeds = test.lineup, tuple(test.lineup.seeds)
-    points = tuple(sweep.points("learn", merge, label))
-    places = [lineup.position[Model("learn", merge, name_of(label, point))] for point in points]
-    rows = sweep.rows("scores", TEST)
-    present = np.array([[(s, "learn", merge, label, point) in rows for s in seeds] for point in points])
-    broken = np.array([[s in skip[place] for s in range(len(seeds))] for place in places])
-    measures = {task: test.measures[task] for task in found}
-    scored = {task: scored_at(measure, places) for task, measure in measures.items()}
-    estimates = {task: [own[place] for place in places] for task, own in found.items()}
-    drawn = {task: m.units((0,)) for task, m in measures.items()}
-    members = [task for task in scored if task != PPL]
-    for name, share in ((RAW, None), (NORMALISED, shares)):
-        if members and (name == RAW or share):
-            scored[name] = mean_of(
-                [scored[task] for task in members], [_scale(share, task, seeds) for task in members]
-            )
-            estimates[name] = [estimate_of(scored[name], place, present, broken) for place in range(len(points))]
-            drawn[name] = fewest(drawn, members)
-    distance = np.array([lineup.distance(lineup.models[place]) for place in places])
-    return Curve(merge, label, points, seeds, present, broken, scored, estimates, distance, pre_of(test), drawn)
+def from_pre(curve: Curve) -> Curve:
+    """A curve of learning with the model before merging as its first point, at distance 0.
+
+    Raises:
+        ValueError: the model before merging was not scored.
+    """
+    names = [name for name in (PPL, *curve.tasks) if name in curve.scored]
+    if not all(name in curve.pre for name in names):
+        raise ValueError("no score of pre, the model before merging; curves over λ start there")
+    scored_S = np.logical_and.reduce([np.isfinite(curve.pre[name].value_PS[0]) for name in names])
+    start_S = np.zeros((1, len(curve.seeds)))
+    return replace(
+        curve,
+        points=(BEFORE, *curve.points),
+        present_PS=np.concatenate([scored_S[None], curve.present_PS]),
+        unstable_PS=np.concatenate([start_S.astype(bool), curve.unstable_PS]),
+        scored={name: curve.scored[name].after(curve.pre[name]) for name in names},
+        estimates={},
+        distance_PS=np.concatenate([start_S, curve.distance_PS]),
+        distance_P=np.concatenate([[0.0], curve.distance_P]),
+        started=True,
+    )
 
 
-def _scale(shares: dict[str, dict[int, float]] | None, task: str, seeds: tuple[int, ...]) -> FloatArray:
-    return np.array([shares[task][seed] if shares else 1.0 for seed in seeds])
+def _labels(points: Points, kind: str) -> list[str]:
+    """The methods that were made of this merge."""
+    return list(dict.fromkeys(label for k, m, label in points.sweep.methods if (k, m) == (kind, points.merge)))
 
 
-def scored_at(measure: Measure, places: list[int]) -> Scored:
+def _curve(points: Points, kind: str, label: str, keys: Sequence[Model], names: Sequence[str]) -> Curve:
+    """The curve through some models; a model of the family among them is the point `BEFORE`."""
+    lineup, rows = points.lineup, points.sweep.rows("scores", TEST)
+    places, seeds = [lineup.position[key] for key in keys], lineup.seeds
+    family = [key.kind == "model" for key in keys]
+    return Curve(
+        kind,
+        points.merge,
+        label,
+        points=tuple(BEFORE if own else key.setting for key, own in zip(keys, family, strict=True)),
+        seeds=tuple(seeds),
+        present_PS=np.array([[(seed, *key) in rows for seed in seeds] for key in keys]),
+        unstable_PS=np.array([[s in points.unstable[place] for s in range(len(seeds))] for place in places]),
+        scored={name: _scored_at(points, name, places) for name in names},
+        estimates={name: [points.estimates(name)[place] for place in places] for name in names},
+        distance_PS=np.array([[lineup.distance(key, seed) for seed in seeds] for key in keys]),
+        distance_P=np.array([0.0 if own else lineup.distance(key) for key, own in zip(keys, family, strict=True)]),
+        drawn={name: points.measures[name].units((0,)) for name in names},
+        pre={},
+    )
+
+
+def _scored_at(points: Points, name: str, places: list[int]) -> Scored:
     """A measure at some places of the model axis, for all seeds."""
+    measure = points.measures[name]
     return Scored(measure.statistic(places, range(measure.point_MS.shape[1])), measure.replicates.draws_MSB[places])
 
 
-def mean_of(tasks: list[Scored], scales: list[FloatArray]) -> Scored:
-    """Mean over tasks, each divided by its scale (S,)."""
-    shares = [1 / (scale * len(tasks)) for scale in scales]
-    draws = np.zeros_like(tasks[0].draws_PSB)
-    for task, share in zip(tasks, shares, strict=True):
-        draws += task.draws_PSB * share[:, None]
-    return Scored(combined([task.statistic for task in tasks], shares), draws)
+def _with_mean(curve: Curve, name: str, tasks: Sequence[str], scales: Sequence[FloatArray]) -> Curve:
+    """The curve with the mean over tasks, each divided by its scale (S,), as one more quantity."""
+    parts, shares = [curve.scored[task] for task in tasks], [1 / (scale * len(tasks)) for scale in scales]
+    draws = np.zeros_like(parts[0].draws_PSB)
+    for part, share in zip(parts, shares, strict=True):
+        draws += part.draws_PSB * share[:, None]
+    mean = Scored(combined([part.statistic for part in parts], shares), draws)
+    fewest = min((curve.drawn[task] or 0 for task in tasks), default=0) or None
+    return replace(
+        curve,
+        scored={**curve.scored, name: mean},
+        estimates={**curve.estimates, name: [_estimate_of(curve, mean, p) for p in range(len(curve.points))]},
+        drawn={**curve.drawn, name: fewest},
+    )
 
 
-def fewest(drawn: Mapping[str, int | None], tasks: Iterable[str]) -> int | None:
-    """What the bootstrap of one seed draws from for a mean over tasks (`Curve.drawn`)."""
-    return min((drawn[task] or 0 for task in tasks), default=0) or None
-
-
-def pre_of(test: Points) -> Scored | None:
-    """Perplexity of pre."""
-    place, measure = test.lineup.position.get(Model("model", "", "pre")), test.measures.get(PPL)
-    if place is None or measure is None:
-        return None
-    return scored_at(measure, [place])
-
-
-def estimate_of(mean: Scored, place: int, present_PS: np.ndarray, broken_PS: np.ndarray) -> Estimate | None:
+def _estimate_of(curve: Curve, mean: Scored, place: int) -> Estimate | None:
     """The mean over stable seeds, over all where none is stable; None where nothing was scored."""
-    have = present_PS[place] & np.isfinite(mean.value_PS[place])
-    stable = have & ~broken_PS[place]
+    have = curve.present_PS[place] & np.isfinite(mean.value_PS[place])
+    stable = have & ~curve.unstable_PS[place]
     kept = np.flatnonzero(stable if stable.any() else have)
     return estimate(mean.statistic.at([place] * len(kept), kept.tolist())) if len(kept) else None
+
+
+def estimate(mean: Statistic) -> Estimate:
+    """A score, statistic of shape (S,), with its interval: over trainings, with one seed over items."""
+    mean_contrast = contrast(mean)
+    return Estimate(mean_contrast.value, max(mean_contrast.low, 0.0), mean_contrast.high, 0, mean_contrast.seeds)
+
+
+def merges_of(curves: Mapping[tuple[str, str], Curve]) -> list[str]:
+    """The merges of some curves, in their order."""
+    return list(dict.fromkeys(merge for merge, _ in curves))
+
+
+def labels_of(curves: Mapping[tuple[str, str], Curve], merge: str, fewest: int = 0) -> list[str]:
+    """The methods of a merge that have at least so many λ beside 0."""
+    return [label for (m, label), curve in curves.items() if m == merge and len(curve.points) > fewest]
 
 
 def is_grid(curve: Curve) -> bool:
@@ -211,3 +303,10 @@ def is_grid(curve: Curve) -> bool:
 def grid_experts(curve: Curve) -> list[str]:
     """The experts that have a λ of their own."""
     return sorted({expert for point in curve.points if "=" in point for expert in lambdas_of(point)})
+
+
+def heading(name: str, curve: Curve) -> str:
+    """What a quantity of a forgetting is called, with its unit."""
+    if name == curve.harm:
+        return f"harm: {heading_of(name)}"
+    return {RAW: "mean utility (%)", REFUSED: "refused (%)"}.get(name) or heading_of(name)

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.analysis.crossings import Crossing, first_crossing, mean_crossing
-from results.analysis.curves import PPL, estimate
-from results.analysis.harm_curves import REFUSED, HarmCurve
+from results.analysis.curves import PPL, Curve, estimate
+from results.analysis.points import REFUSED
 from results.analysis.snapshot import REFUSED as REFUSALS
 from results.statistics.bootstrap import over_seeds
 from results.statistics.closed_form import FloatArray
@@ -89,7 +89,7 @@ class Forgotten:
     Attributes:
         chosen: seed → the λ; None where nothing was stable.
         unstable: seeds for which it is unstable after all; they are in no mean.
-        there: mean utility and refusals (`HarmCurve.utility`, `REFUSED`) → the score, mean over seeds.
+        there: mean utility and refusals (`Curve.utility`, `REFUSED`) → the score, mean over seeds.
         change: the same names → the paired change from before.
     """
 
@@ -99,7 +99,7 @@ class Forgotten:
     change: dict[str, Estimate]
 
 
-def passage_of(curve: HarmCurve, threshold: float) -> Passage | None:
+def passage_of(curve: Curve, threshold: float) -> Passage | None:
     """Find where harm falls to `threshold`; None where no seed has the target and another point with harm."""
     if not curve.started or curve.harm not in curve.scored:
         return None
@@ -154,7 +154,7 @@ def along(x_L: FloatArray, y_LB: FloatArray, at_B: FloatArray) -> FloatArray:
     return np.asarray(np.where(share == 0, start, np.where(share == 1, end, between)))
 
 
-def forgotten_of(sweep: Sweep, curve: HarmCurve) -> Forgotten:
+def forgotten_of(sweep: Sweep, curve: Curve) -> Forgotten:
     """The chosen λ of one method on one target, and what it changed."""
     chosen = {seed: sweep.choice(seed, "forget", curve.merge, curve.label) for seed in curve.seeds}
     at = {s: curve.points.index(point) for s, point in enumerate(chosen.values()) if point in curve.points}
@@ -184,7 +184,7 @@ def _end(x_L: FloatArray, lam: float) -> float:
     return float(x_L[min(int(np.searchsorted(x_L, lam)), len(x_L) - 1)]) if np.isfinite(lam) else -np.inf
 
 
-def _reading(curve: HarmCurve, name: str, at: dict[int, tuple[FloatArray, FloatArray]]) -> Reading | None:
+def _reading(curve: Curve, name: str, at: dict[int, tuple[FloatArray, FloatArray]]) -> Reading | None:
     """One score at the crossing of each seed and replicate; None where a seed lacks it."""
     own, ratio = curve.scored[name], name == PPL
     values, starts = [], []

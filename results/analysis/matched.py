@@ -7,7 +7,7 @@ baseline at the distances that both reach, within each seed: at the distance of 
 the whole common range, from 0 (pre itself) on. A curve ends before its first unstable point; points with one λ a task
 have no place on it.
 
-Between few points a line says little: both curves need at least `compared_curves.FEWEST` stable λ, and the error of
+Between few points a line says little: both curves need at least `curves.FEWEST` stable λ, and the error of
 interpolating is not in the intervals; a finer grid shrinks it. Means over seeds of perplexities are geometric here.
 Distances are taken as exact, so that every difference is one weighted sum of scores: its interval is over trainings,
 with one seed over items (`inference`).
@@ -17,12 +17,12 @@ Legend: P points, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from results.analysis.point_curves import FEWEST, Curve, Curves
+from results.analysis.curves import FEWEST, PPL, Curve, labels_of, merges_of
 from results.statistics.closed_form import FloatArray
 from results.statistics.inference import Contrast, Statistic, contrast, mean_of
 
@@ -87,55 +87,71 @@ def weights_over(knots_P: FloatArray, low: float, high: float) -> FloatArray:
 class _Track:
     """The usable part of a curve for one seed: ascending distances and the places of their points."""
 
+    curve: Curve
     distance_P: FloatArray
     places: np.ndarray
-    points: tuple[str, ...]
+
+    @property
+    def points(self) -> list[str]:
+        return [self.curve.points[place] for place in self.places]
 
 
 def _track(curve: Curve, seed: int) -> _Track:
-    one = np.isfinite(curve.lam_P) & curve.made_PS[:, seed]
-    order = [place for place in np.argsort(curve.lam_P, kind="stable") if one[place]]
     kept: list[int] = []
-    for place in order:
-        if not curve.stable_PS[place, seed]:
+    for place in curve.line:
+        if not curve.present_PS[place, seed]:
+            continue
+        if not curve.complete_PS[place, seed]:
             break
         if not kept or curve.distance_PS[place, seed] > curve.distance_PS[kept[-1], seed]:
-            kept.append(int(place))
-    return _Track(curve.distance_PS[kept, seed], curve.places[kept], tuple(curve.points[place] for place in kept))
+            kept.append(place)
+    return _Track(curve, curve.distance_PS[kept, seed], np.array(kept, dtype=np.int64))
 
 
 @dataclass(frozen=True)
-class _Sides:
-    """Both sides at one place: weights of points for each seed, and how far that is."""
+class _Side:
+    """A curve at one place: the weights of its points for each seed."""
 
-    a: list[tuple[np.ndarray, FloatArray]]  # (places of points, their weights), one a seed
-    b: list[tuple[np.ndarray, FloatArray]]
+    curve: Curve
+    seeds: Sequence[int]
+    picks: list[tuple[np.ndarray, FloatArray]]  # (places of points, their weights), one a seed
+
+    def score(self, task: str) -> Statistic:
+        """The interpolated score of each seed, shape (S,); perplexities as logarithms."""
+        points = self.curve.scored[task].statistic.of(self.seeds)
+        return (points.log() if task == PPL else points).weighed(self.picks)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Both curves at one distance, mean over seeds."""
+
+    method: _Side
+    baseline: _Side
     distance: float
 
 
-def matches(curves: Curves, baseline: str) -> list[Match]:
-    """Every method against the baseline: on each merge and task at each common distance and over the range; means."""
+def matches(curves: Mapping[tuple[str, str], Curve], baseline: str) -> list[Match]:
+    """Every method against the baseline: on each merge and task at each common distance and over the range; means.
+
+    Args:
+        curves: (merge, label) → the curve from the model before merging on.
+        baseline: the method on the other side.
+    """
     found: list[Match] = []
-    for label in dict.fromkeys(label for merge in curves.merges for label in curves.labels(merge)):
-        if label == baseline:
-            continue
-        over: list[tuple[str, list[int], _Sides]] = []
-        for merge in curves.merges:
-            if not {label, baseline} <= set(curves.labels(merge)):
+    for label in dict.fromkeys(label for _, label in curves if label != baseline):
+        over: list[_Place] = []
+        for merge in merges_of(curves):
+            if not {label, baseline} <= set(labels_of(curves, merge)):
                 continue
-            a, b = curves.curve(merge, label), curves.curve(merge, baseline)
-            seeds = [seed for seed in a.seeds() if seed in b.seeds()]
-            for at, sides in _places(a, b, seeds):
-                tasks = curves.lineup.members(merge)
-                for name, members in (("wikitext", ["wikitext"]), *((t, [t]) for t in tasks), (MEAN, tasks)):
-                    found.append(_match(curves, name, [(merge, members)], label, at, [sides], seeds))
-                if at == RANGE:
-                    over.append((merge, seeds, sides))
-        if len(over) > 1 and len({tuple(seeds) for _, seeds, _ in over}) == 1:
-            sides_of = [sides for _, _, sides in over]
-            for name in ("wikitext", MEAN):
-                cells = [(m, curves.lineup.members(m) if name == MEAN else [name]) for m, _, _ in over]
-                found.append(_match(curves, name, cells, label, RANGE, sides_of, over[0][1]))
+            a, b = curves[merge, label], curves[merge, baseline]
+            for at, place in _places(a, b, [seed for seed in a.made_seeds if seed in b.made_seeds]):
+                for name, tasks in ((PPL, [PPL]), *((task, [task]) for task in a.tasks), (MEAN, a.tasks)):
+                    found.append(_match(name, at, [(place, tasks)]))
+                over += [place] * (at == RANGE)
+        if len(over) > 1 and len({tuple(place.method.seeds) for place in over}) == 1:
+            found.append(_match(PPL, RANGE, [(place, [PPL]) for place in over]))
+            found.append(_match(MEAN, RANGE, [(place, place.method.curve.tasks) for place in over]))
     return found
 
 
@@ -145,70 +161,54 @@ def over_range(found: Sequence[Match], label: str) -> Match | None:
     return next((match for match in own if match.merge == ALL), own[0] if len(own) == 1 else None)
 
 
-def _places(a: Curve, b: Curve, seeds: Sequence[int]) -> list[tuple[str, _Sides]]:
+def _places(a: Curve, b: Curve, seeds: Sequence[int]) -> list[tuple[str, _Place]]:
     """Where two curves can be compared: the λ of `a` that every seed reaches, then the common range."""
     tracks = [(_track(a, seed), _track(b, seed)) for seed in seeds]
-    if not tracks or any(min(len(one.points), len(other.points)) <= FEWEST for one, other in tracks):
+    if not tracks or any(min(len(one.places), len(other.places)) <= FEWEST for one, other in tracks):
         return []
     found = []
-    for point in tracks[0][0].points:
-        if not point or not all(point in one.points for one, _ in tracks):
+    for point in tracks[0][0].points[1:]:
+        if not all(point in one.points for one, _ in tracks):
             continue
         far = [float(one.distance_P[one.points.index(point)]) for one, _ in tracks]
         if all(distance <= other.distance_P[-1] for distance, (_, other) in zip(far, tracks, strict=True)):
-            found.append((point, _sides(tracks, weights_at, far)))
+            found.append((point, _place(seeds, tracks, weights_at, far)))
     ends = [float(min(one.distance_P[-1], other.distance_P[-1])) for one, other in tracks]
-    return [*found, (RANGE, _sides(tracks, lambda knots, end: weights_over(knots, 0.0, end), ends))]
+    return [*found, (RANGE, _place(seeds, tracks, lambda knots, end: weights_over(knots, 0.0, end), ends))]
 
 
-def _sides(
-    tracks: Sequence[tuple[_Track, _Track]], weigh: Callable[[FloatArray, float], FloatArray], where: Sequence[float]
-) -> _Sides:
+def _place(
+    seeds: Sequence[int],
+    tracks: Sequence[tuple[_Track, _Track]],
+    weigh: Callable[[FloatArray, float], FloatArray],
+    where: Sequence[float],
+) -> _Place:
     """Both sides with the weights that `weigh` gives at one distance of each seed."""
-    a, b = (
-        [(track.places, weigh(track.distance_P, far)) for track, far in zip(part, where, strict=True)]
+    sides = (
+        _Side(
+            part[0].curve,
+            seeds,
+            [(track.places, weigh(track.distance_P, far)) for track, far in zip(part, where, strict=True)],
+        )
         for part in zip(*tracks, strict=True)
     )
-    return _Sides(a, b, float(np.mean(where)))
+    return _Place(*sides, float(np.mean(where)))
 
 
-def _match(
-    curves: Curves,
-    name: str,
-    cells: Sequence[tuple[str, Sequence[str]]],
-    label: str,
-    at: str,
-    sides: Sequence[_Sides],
-    seeds: Sequence[int],
-) -> Match:
+def _match(name: str, at: str, cells: Sequence[tuple[_Place, Sequence[str]]]) -> Match:
     """One comparison, called `name`: the mean over all tasks of all merges (perplexities by their logarithm)."""
-    a, b = (
-        mean_of(
-            [
-                _side(curves, task, getattr(both, side), seeds)
-                for (_, members), both in zip(cells, sides, strict=True)
-                for task in members
-            ]
-        )
-        for side in ("a", "b")
-    )
-    if name == "wikitext":
+    a = mean_of([place.method.score(task) for place, tasks in cells for task in tasks])
+    b = mean_of([place.baseline.score(task) for place, tasks in cells for task in tasks])
+    if name == PPL:
         a, b = a.exp_of_mean(), b.exp_of_mean()
+    curve = cells[0][0].method.curve
     return Match(
-        merge=cells[0][0] if len(cells) == 1 else ALL,
+        merge=curve.merge if len(cells) == 1 else ALL,
         task=name,
-        label=label,
+        label=curve.label,
         at=at,
-        distance=float(np.mean([both.distance for both in sides])),
+        distance=float(np.mean([place.distance for place, _ in cells])),
         value=float(a.value),
         baseline=float(b.value),
         gap=contrast(a - b),
     )
-
-
-def _side(
-    curves: Curves, task: str, weighted: Sequence[tuple[np.ndarray, FloatArray]], seeds: Sequence[int]
-) -> Statistic:
-    """The interpolated score of each seed, shape (S,); perplexities as logarithms."""
-    own = curves.measures[task].statistic(range(len(curves.lineup.models)), seeds)
-    return (own.log() if task == "wikitext" else own).weighed(weighted)

@@ -18,18 +18,21 @@ Legend: P points, B replicates (or 1), S seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from results.analysis.point_curves import PRE, Curve, Curves
+from results.analysis.curves import FEWEST, PPL, Curve, labels_of, merges_of
 from results.statistics.bootstrap import over_seeds
 from results.statistics.closed_form import FloatArray
 from results.statistics.inference import Contrast
 from results.study.selection import UNSTABLE_RATIO
 
 ALL = "all"
+
+#: (merge, label) → the curve from the model before merging on.
+Curves = Mapping[tuple[str, str], Curve]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Front:
     Attributes:
         merge: name of the merge.
         label: the method.
-        points: names of λ, ``""`` for the model before merging.
+        points: names of λ, the model before merging first.
         ppl_P: word perplexity, mean over seeds; NaN where unstable.
         score_P: mean over merged tasks and seeds, 0 to 1; NaN where unstable.
         front_P: whether the point is on the front.
@@ -98,81 +101,77 @@ def hypervolume(ppl_PB: FloatArray, score_PB: FloatArray, pre: float) -> FloatAr
     return np.asarray((strips * best).sum(0))
 
 
-def front(curves: Curves, merge: str, label: str, seeds: Sequence[int] | None = None) -> Front:
-    """A method's points and front on one merge, means over `seeds` (places; default: all that it has)."""
-    curve = curves.curve(merge, label)
-    used = list(curve.seeds() if seeds is None else seeds)
-    keep = curve.whole(used) if used else np.zeros(0, dtype=np.int64)
+def front(curve: Curve, seeds: Sequence[int] | None = None) -> Front:
+    """A method's points and front on one merge, means over `seeds` (places; default: all that it has).
+
+    Args:
+        curve: from the model before merging on (`curves.from_pre`).
+        seeds: which.
+    """
+    used = list(curve.made_seeds if seeds is None else seeds)
+    keep = curve.complete(used) if used else np.zeros(0, dtype=np.int64)
     ppl, score = (np.full(len(curve.points), np.nan) for _ in range(2))
-    ppl[keep] = curves.measures["wikitext"].point_MS[np.ix_(curve.places[keep], used)].mean(1)
-    tasks = curves.lineup.members(merge)
-    score[keep] = np.mean(
-        [curves.measures[task].point_MS[np.ix_(curve.places[keep], used)].mean(1) for task in tasks], axis=0
-    )
-    return Front(merge, label, curve.points, ppl, score, on_front(ppl, score))
+    at = np.ix_(keep, used)
+    ppl[keep] = curve.scored[PPL].value_PS[at].mean(1)
+    score[keep] = np.mean([curve.scored[task].value_PS[at].mean(1) for task in curve.tasks], axis=0)
+    return Front(curve.merge, curve.label, curve.points, ppl, score, on_front(ppl, score))
 
 
 def volumes(curves: Curves, baseline: str) -> list[Volume]:
     """Hypervolumes of every merge and method that make a curve, then the means over merges of methods with all."""
-    found: list[Volume] = []
-    merges = [merge for merge in curves.merges if curves.swept(merge)]
-    shared = [label for label in curves.swept(merges[0]) if all(label in curves.swept(merge) for merge in merges)]
-    for merge in merges:
-        labels = curves.swept(merge)
-        found += [_volume(curves, [merge], label, baseline if baseline in labels else None) for label in labels]
-    if len(merges) > 1:
-        found += [_volume(curves, merges, label, baseline if baseline in shared else None) for label in shared]
-    return found
+    swept = {merge: labels for merge in merges_of(curves) if (labels := labels_of(curves, merge, FEWEST))}
+    if not swept:
+        return []
+    shared = [label for label in next(iter(swept.values())) if all(label in labels for labels in swept.values())]
+    cells = [([merge], label, labels) for merge, labels in swept.items() for label in labels]
+    cells += [([*swept], label, shared) for label in shared if len(swept) > 1]
+    return [
+        _volume(curves, merges, label, baseline if baseline in labels else None) for merges, label, labels in cells
+    ]
 
 
 def _volume(curves: Curves, merges: Sequence[str], label: str, baseline: str | None) -> Volume:
     """Mean hypervolume of a method over merges, and its difference from the baseline on the seeds that both have."""
-    name = merges[0] if len(merges) == 1 else ALL
-    value, own_S, own_SB = _covered(curves, merges, label, _common(curves, merges, [label]))
+    name, mine = merges[0] if len(merges) == 1 else ALL, [curves[merge, label] for merge in merges]
+    value, own_S, own_SB = _covered(mine, _common(mine))
     own = over_seeds(own_S, own_SB)
     moved = value - own.value
     made = Volume(name, label, value, max(own.low + moved, 0.0), min(own.high + moved, 1.0))
-    if baseline is None or baseline == label or not (seeds := _common(curves, merges, [label, baseline])):
+    others = [] if baseline in (None, label) else [curves[merge, str(baseline)] for merge in merges]
+    if not others or not (seeds := _common([*mine, *others])):
         return made
-    a, a_S, a_SB = _covered(curves, merges, label, seeds)
-    b, b_S, b_SB = _covered(curves, merges, baseline, seeds)
+    a, a_S, a_SB = _covered(mine, seeds)
+    b, b_S, b_SB = _covered(others, seeds)
     gap = over_seeds(a_S - b_S, a_SB - b_SB)
     moved = a - b - gap.value
     return replace(made, gap=replace(gap, value=a - b, low=gap.low + moved, high=gap.high + moved))
 
 
-def _common(curves: Curves, merges: Sequence[str], labels: Sequence[str]) -> tuple[int, ...]:
-    seeds = [set(curves.curve(merge, label).seeds()) for merge in merges for label in labels]
-    return tuple(sorted(set.intersection(*seeds)))
+def _common(curves: Sequence[Curve]) -> tuple[int, ...]:
+    return tuple(sorted(set.intersection(*[set(curve.made_seeds) for curve in curves])))
 
 
-def _covered(
-    curves: Curves, merges: Sequence[str], label: str, seeds: tuple[int, ...]
-) -> tuple[float, FloatArray, FloatArray]:
+def _covered(curves: Sequence[Curve], seeds: tuple[int, ...]) -> tuple[float, FloatArray, FloatArray]:
     """Mean over merges: the volume of the mean over seeds, those of each seed alone (S,), their replicates (S, B)."""
-    value, alone, draws = [], [], []
-    for merge in merges:
-        curve = curves.curve(merge, label)
-        value.append(_points_volume(curves, curve, seeds))
-        alone.append([_points_volume(curves, curve, (seed,)) for seed in seeds])
-        draws.append([_draws(curves, curve, seed) for seed in seeds])
+    value = [_points_volume(curve, seeds) for curve in curves]
+    alone = [[_points_volume(curve, (seed,)) for seed in seeds] for curve in curves]
+    draws = [[_draws(curve, seed) for seed in seeds] for curve in curves]
     return float(np.mean(value)), np.mean(alone, axis=0), np.mean(draws, axis=0)
 
 
-def _points_volume(curves: Curves, curve: Curve, seeds: tuple[int, ...]) -> float:
-    made = front(curves, curve.merge, curve.label, seeds)
+def _points_volume(curve: Curve, seeds: tuple[int, ...]) -> float:
+    made = front(curve, seeds)
     keep = np.isfinite(made.ppl_P)
-    return float(hypervolume(made.ppl_P[keep, None], made.score_P[keep, None], _before(curves, seeds))[0])
+    return float(hypervolume(made.ppl_P[keep, None], made.score_P[keep, None], _before(curve, seeds))[0])
 
 
-def _draws(curves: Curves, curve: Curve, seed: int) -> FloatArray:
-    places = curve.places[curve.whole((seed,))]
-    ppl = curves.measures["wikitext"].replicates.draws_MSB[places, seed]
-    tasks = curves.lineup.members(curve.merge)
-    score = np.mean([curves.measures[task].replicates.draws_MSB[places, seed] for task in tasks], axis=0)
-    return hypervolume(ppl, score, _before(curves, (seed,)))
+def _draws(curve: Curve, seed: int) -> FloatArray:
+    places = curve.complete((seed,))
+    ppl = curve.scored[PPL].draws_PSB[places, seed]
+    score = np.mean([curve.scored[task].draws_PSB[places, seed] for task in curve.tasks], axis=0)
+    return hypervolume(ppl, score, _before(curve, (seed,)))
 
 
-def _before(curves: Curves, seeds: tuple[int, ...]) -> float:
+def _before(curve: Curve, seeds: tuple[int, ...]) -> float:
     """Perplexity of the model before merging, mean over seeds: the corner of the box, held fixed."""
-    return float(curves.measures["wikitext"].point_MS[curves.lineup.position[PRE], list(seeds)].mean())
+    return float(curve.scored[PPL].value_PS[0, list(seeds)].mean())

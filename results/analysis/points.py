@@ -1,74 +1,86 @@
-"""The points of a sweep as studies: one merge and split at a time, every point a model named "label at λ = point".
+"""Every λ setting of one merge as a model of its own, beside the models of the family, on one split.
 
-All of them, and the models of the family, then share the draws of `bootstrap`: differences between points, methods
-and pre are paired. One merge is held at a time, which bounds the memory.
+All of them share the draws of `bootstrap`: differences between settings, methods and the model before merging are
+paired. One merge is held at a time, which bounds the memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from eval.schema import PRIMARY
 from results.analysis.snapshot import REFUSED as REFUSALS
-from results.statistics.estimates import Measure, fill_scores, measure_all, primary_measures
+from results.statistics.estimates import Estimate, Measure, fill_scores, measure_all, primary_measures
 from results.statistics.items import grids
 from results.study.lineup import Lineup, Model
-from results.study.run import KEY, Study
+from results.study.run import ITEM_KEY, KEY, Study
 from results.study.sweep import DEV, TEST, Sweep
 
 #: The name of the share of answers that are refusals, which is no task's primary metric.
 REFUSED = REFUSALS[1]
 
 
-@dataclass(frozen=True)
 class Points:
-    """All points of one merge, and the family, on one split.
+    """The λ settings of one merge, and the family, on one split.
 
     Attributes:
-        lineup: models are named by `name_of`.
-        measures: task → measure of its primary metric.
-        scores: the filled score table, with the column ``_row``: place in the sweep's own.
-        refused: the share of answers that are refusals, where it was scored.
+        sweep: where they come from.
+        merge: name of the merge.
+        lineup: every setting as a model of its own (`Model.setting`).
+        measures: task → measure of its primary metric; `REFUSED` where refusals were counted.
     """
 
-    lineup: Lineup
-    measures: dict[str, Measure]
-    scores: pd.DataFrame
-    refused: Measure | None = None
+    def __init__(self, sweep: Sweep, merge: str, split: str = TEST, dev: Lineup | None = None) -> None:
+        """Sort scores and items.
 
+        Args:
+            sweep: the run.
+            merge: name of the merge.
+            split: test or dev.
+            dev: the line-up of the development split, whose instability counts as well.
 
-def name_of(label: str, point: str) -> str:
-    """How a point is named in error messages and in a line-up of points."""
-    return f"{label} at λ = {point}"
+        Raises:
+            ValueError: scores and items do not belong together.
+        """
 
+        def wanted(key: tuple[Any, ...]) -> bool:
+            return key[1] == "model" or key[2] == merge
 
-def points_of(sweep: Sweep, merge: str, split: str) -> Points:
-    """The points of one merge as one study.
+        scores, items = (sweep.part(table, split, wanted) for table in ("scores", "items"))
+        self.sweep, self.merge = sweep, merge
+        self._study, self._dev = Study(scores, items, meta=sweep.meta), dev
+        self.lineup = Lineup(self._study, settings=True)
+        self._all = measure_all(grids(self._study, self.lineup))
+        primary = primary_measures(self._all)
+        self.measures: dict[str, Measure] = {task: one for task, one in primary.items() if task in self.lineup.tasks}
+        for refusals in primary_measures(self._all, {REFUSALS[0]: REFUSALS[1:]}).values():
+            self.measures[REFUSED] = refusals
 
-    Raises:
-        ValueError: scores and items do not belong together.
-    """
-    scores, items = (_named(sweep, table, merge, split) for table in ("scores", "items"))
-    study = Study(scores, items, sweep.similarity, sweep.weights, sweep.meta)
-    lineup = Lineup(study)
-    measures = measure_all(grids(study, lineup))
-    filled = fill_scores(study, lineup, measures)
-    primary = {task: one for task, one in primary_measures(measures).items() if task in lineup.tasks}
-    refused = next((one for key, one in measures.items() if key[:3] == REFUSALS), None)
-    return Points(lineup, primary, filled, refused)
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The filled score table."""
+        return fill_scores(self._study, self.lineup, self._all)
 
+    @cached_property
+    def unstable(self) -> dict[int, list[int]]:
+        """Place of a model → places of the seeds for which it is unstable on either split."""
+        lineups = [self.lineup, *([self._dev] if self._dev else [])]
+        unstable = [{seed for one in lineups for seed in one.unstable_seeds(key)} for key in self.lineup.models]
+        seeds = self.lineup.seeds
+        return {place: [seeds.index(seed) for seed in sorted(bad)] for place, bad in enumerate(unstable)}
 
-def _named(sweep: Sweep, table: str, merge: str, split: str) -> pd.DataFrame:
-    found = {key: rows for key, rows in sweep.rows(table, split).items() if key[1] == "model" or key[2] == merge}
-    frame: pd.DataFrame = getattr(sweep, table)
-    places = np.concatenate([*found.values(), np.zeros(0, dtype=np.int64)]).astype(np.int64)
-    names = [key[3] if key[1] == "model" else name_of(key[3], key[4]) for key in found]
-    label = np.repeat(np.array(names, dtype=object), [len(rows) for rows in found.values()])
-    part = frame.iloc[places].reset_index(drop=True).assign(label=label)
-    return part.assign(_row=places) if table == "scores" else part
+    @cached_property
+    def _estimates(self) -> dict[str, list[Estimate | None]]:
+        return {}
+
+    def estimates(self, name: str) -> list[Estimate | None]:
+        """One of `measures` for every model: the mean over its stable seeds (over all where none is)."""
+        if name not in self._estimates:
+            self._estimates[name] = self.measures[name].estimates(self.lineup.models, self.unstable)
+        return self._estimates[name]
 
 
 def references(sweep: Sweep, merge: str, split: str = TEST) -> dict[str, dict[int, float]] | None:
@@ -77,23 +89,18 @@ def references(sweep: Sweep, merge: str, split: str = TEST) -> dict[str, dict[in
     tasks = {expert: sweep.meta.get("expert_task", {}).get(expert) for expert in experts}
     scores = sweep.scores[(sweep.scores["kind"] == "model") & (sweep.scores["split"] == split)]
     seeds = [int(seed) for seed in sorted(sweep.scores["seed"].unique())]
-    found = {}
+    expert_scores = {}
     for expert, task in tasks.items():
         if task not in PRIMARY:
             continue
         metric, filter_ = PRIMARY[task]
-        own = scores[(scores["label"] == expert) & (scores["task"] == task)]
-        own = own[(own["metric"] == metric) & (own["filter"] == filter_)]
-        values = {int(seed): float(value) for seed, value in zip(own["seed"], own["value"], strict=True)}
+        rows = scores[(scores["label"] == expert) & (scores["task"] == task)]
+        rows = rows[(rows["metric"] == metric) & (rows["filter"] == filter_)]
+        values = {int(seed): float(value) for seed, value in zip(rows["seed"], rows["value"], strict=True)}
         if set(values) != set(seeds) or min(values.values()) <= 0:
             return None
-        found[task] = values
-    return found or None
-
-
-def unstable(key: Model, test: Points, dev: Points | None) -> list[int]:
-    """Seeds for which a point is unstable on either split."""
-    return sorted({*test.lineup.unstable_seeds(key), *(dev.lineup.unstable_seeds(key) if dev else [])})
+        expert_scores[task] = values
+    return expert_scores or None
 
 
 def lineup_of(sweep: Sweep) -> Lineup:
@@ -103,13 +110,13 @@ def lineup_of(sweep: Sweep) -> Lineup:
 
 def all_scores(sweep: Sweep, lineup: Lineup, parts: list[pd.DataFrame]) -> pd.DataFrame:
     """The filled score tables of all merges and splits as one, each row once, in the order of tables."""
-    filled = pd.concat(parts, ignore_index=True).drop_duplicates("_row").set_index("_row")
-    table = filled.assign(label=sweep.scores["label"].to_numpy()[filled.index])
-    table["unstable"] = table.groupby(["seed", *KEY, "point"], sort=False)["unstable"].transform("any")
-    places = {point: place for place, point in enumerate(sweep.ordered(set(table["point"])))}
+    model = ["seed", *KEY, "point"]
+    table = pd.concat(parts, ignore_index=True).drop_duplicates([*model, *ITEM_KEY], ignore_index=True)
+    table["unstable"] = table.groupby(model, sort=False)["unstable"].transform("any")
+    settings = {point: place for place, point in enumerate(sweep.ordered(set(table["point"])))}
     order = table.assign(
         _model=[lineup.position[Model(*key)] for key in table[list(KEY)].itertuples(index=False)],
-        _point=table["point"].map(places),
+        _point=table["point"].map(settings),
         _split=(table["split"] == DEV),
         _task=table["task"].map({task: place for place, task in enumerate(PRIMARY)}).fillna(99),
     )

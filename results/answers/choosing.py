@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from results.analysis.analysis import SweepAnalysis
-from results.analysis.choosing import reference_of
+from results.analysis.choice import reference_of
 from results.answers.answer import Answer
 from results.study.wording import difference, listed
 from results.tables.choosing import NAMES, _alike, _gaps, _mean, _methods, _names, _shown

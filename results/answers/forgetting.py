@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from results.analysis.analysis import SweepAnalysis
 from results.analysis.crossings import Crossing, lambda_text
+from results.analysis.curves import Curve
 from results.analysis.forgetting import Passage, Reading
-from results.analysis.harm_curves import HarmCurve
 from results.analysis.refusals import refusal_changes, refusal_text
 from results.answers.answer import Answer
 from results.claims.forgetting import c3
@@ -23,7 +23,7 @@ from results.tables.sweep import RATE
 class _Fall:
     """One method on a target that had something to forget."""
 
-    curve: HarmCurve
+    curve: Curve
     passage: Passage
     crossing: Crossing
 

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from results.analysis.analysis import SweepAnalysis, section_of
-from results.analysis.curves import PPL
-from results.analysis.harm_curves import REFUSED, HarmCurve, heading
+from results.analysis.curves import PPL, Curve, heading
+from results.analysis.points import REFUSED
 from results.figures.drawing import INK, MUTED, SERIES
 from results.figures.lambda_curves import perplexity_of
 from results.figures.panel import canvas, panel, perplexity_axis, styles_of
@@ -38,7 +38,7 @@ def harm_curves_figure(found: SweepAnalysis, merge: str) -> tuple[Figure, str] |
     return figure, _caption(found, merge)
 
 
-def _perplexity_axis(axes: Axes, found: SweepAnalysis, curves: list[HarmCurve], merge: str) -> float:
+def _perplexity_axis(axes: Axes, found: SweepAnalysis, curves: list[Curve], merge: str) -> float:
     """The limit is ten times the smaller one of pre's and the target's perplexity."""
     target = perplexity_of(found, str(found.meta.get("forgets", {}).get(merge, {}).get("target", "")))
     known = {"pre": perplexity_of(found, "pre"), "before": target}
@@ -47,7 +47,7 @@ def _perplexity_axis(axes: Axes, found: SweepAnalysis, curves: list[HarmCurve], 
     return perplexity_axis(axes, curves, target, "before", finite.get(base), base)
 
 
-def _before(axes: Axes, curves: list[HarmCurve], name: str) -> None:
+def _before(axes: Axes, curves: list[Curve], name: str) -> None:
     """The target's own score as a dotted line."""
     start = next((curve.estimates[name][0] for curve in curves if curve.started and name in curve.estimates), None)
     if start is not None:

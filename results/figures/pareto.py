@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from results.analysis.curves import FEWEST, Curve, labels_of, merges_of
 from results.analysis.pareto import Front, front
-from results.analysis.point_curves import Curves
 from results.figures.drawing import INK, MUTED, PAPER, RULE, SERIES, new_figure, place
 from results.study.lineup import Lineup, is_lata
 
@@ -23,16 +24,12 @@ _REACH = 1.5
 _MOST = len(SERIES)
 
 
-def pareto_fronts(curves: Curves) -> tuple[Figure, str] | None:
+def pareto_fronts(curves: Mapping[tuple[str, str], Curve], lineup: Lineup) -> tuple[Figure, str] | None:
     """Fronts over λ with direct labels, the λ beside points of the fronts; None where no merge has two λ.
 
     Methods with too few λ for a curve are drawn only where no method of the merge has more.
     """
-    merges = [
-        merge
-        for merge in curves.merges
-        if any(len(curves.curve(merge, label).points) > 2 for label in curves.labels(merge))
-    ]
+    merges = [merge for merge in merges_of(curves) if labels_of(curves, merge, 2)]
     if not merges:
         return None
     columns = min(2, len(merges))
@@ -48,10 +45,10 @@ def pareto_fronts(curves: Curves) -> tuple[Figure, str] | None:
         hspace=0.24,
         wspace=0.14,
     )
-    drawn = {merge: curves.swept(merge) or curves.labels(merge) for merge in merges}
-    styles = series_of(_shown(drawn, curves.lineup), curves.lineup.baseline)
+    drawn = {merge: labels_of(curves, merge, FEWEST) or labels_of(curves, merge) for merge in merges}
+    styles = series_of(_shown(drawn, lineup), lineup.baseline)
     for axes, merge in zip(panels.flat, merges, strict=False):
-        _panel(axes, [front(curves, merge, label) for label in styles if label in drawn[merge]], merge, styles)
+        _panel(axes, [front(curves[merge, label]) for label in styles if label in drawn[merge]], merge, styles)
     for axes in panels.flat[len(merges) :]:
         axes.set_visible(False)
     for axes in panels[:, 0]:
@@ -119,16 +116,14 @@ def _panel(axes: Axes, fronts: list[Front], merge: str, styles: dict[str, tuple[
 def _line(axes: Axes, made: Front, colour: str, marker: str) -> None:
     """A front as a line through its points; the rest faint."""
     on = [p for p in np.argsort(made.ppl_P, kind="stable") if made.front_P[p]]
-    off = [
-        p for p in range(len(made.points)) if not made.front_P[p] and math.isfinite(made.ppl_P[p]) and made.points[p]
-    ]
+    off = [p for p in range(len(made.points)) if not made.front_P[p] and math.isfinite(made.ppl_P[p]) and p > 0]
     score = 100 * made.score_P
     axes.plot(made.ppl_P[on], score[on], "-", color=colour, linewidth=1.5, zorder=2)
     kind: dict[str, Any] = {"markersize": 5, "linestyle": "none", "marker": marker, "markeredgecolor": colour}
-    own = [p for p in on if made.points[p]]
+    own = [p for p in on if p > 0]
     axes.plot(made.ppl_P[own], score[own], markerfacecolor=colour, markeredgewidth=0.8, zorder=3, **kind)
     axes.plot(made.ppl_P[off], score[off], markerfacecolor=PAPER, markeredgewidth=1, alpha=0.45, zorder=2, **kind)
-    if made.points[0] == "" and math.isfinite(made.ppl_P[0]):
+    if math.isfinite(made.ppl_P[0]):
         axes.plot(made.ppl_P[:1], score[:1], "o", markersize=6, markerfacecolor=PAPER, markeredgecolor=INK, zorder=4)
 
 
@@ -159,13 +154,13 @@ def _names(axes: Axes, fronts: list[Front], styles: dict[str, tuple[str, str]]) 
     texts: list[tuple[float, float, str, str, float, str]] = []  # x, y, text, colour, size, weight
     for made in fronts:
         colour = styles[made.label][0]
-        on = [p for p in np.argsort(made.ppl_P, kind="stable") if made.front_P[p] and made.points[p]]
+        on = [p for p in np.argsort(made.ppl_P, kind="stable") if made.front_P[p] and p > 0]
         for p in on:
             last = p == on[-1]
             weight = "bold" if last else "normal"
             text = f"{made.label} λ={made.points[p]}" if last else made.points[p]
             texts.append((made.ppl_P[p], 100 * made.score_P[p], text, colour, 8.0 if last else 6.8, weight))
-    start = next((made for made in fronts if made.points[0] == "" and math.isfinite(made.ppl_P[0])), None)
+    start = next((made for made in fronts if math.isfinite(made.ppl_P[0])), None)
     if start is not None:
         texts.append((start.ppl_P[0], 100 * start.score_P[0], "pre", MUTED, 8.0, "normal"))
     pixels = axes.transData.transform(np.array([text[:2] for text in texts]))

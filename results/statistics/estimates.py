@@ -20,7 +20,7 @@ from results.statistics.closed_form import FloatArray, cluster_variance, effecti
 from results.statistics.inference import Statistic
 from results.statistics.items import Grid
 from results.study.lineup import Lineup, Model
-from results.study.run import ITEM_KEY, KEY, Study
+from results.study.run import ITEM_KEY, Study
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def fill_scores(study: Study, lineup: Lineup, measures: dict[Key, Measure]) -> p
         ValueError: a score is not the aggregate of its items.
     """
     scores = study.scores.reset_index(drop=True).copy()
-    keys = [Model(*row) for row in scores[list(KEY)].itertuples(index=False)]
+    keys = [Model(*row) for row in scores[list(lineup.columns)].itertuples(index=False)]
     model = np.array([lineup.position[key] for key in keys])
     seed = scores["seed"].map({name: place for place, name in enumerate(lineup.seeds)}).to_numpy(np.int64)
     columns = {name: np.full(len(scores), np.nan) for name in ("stderr", "ci_low", "ci_high")}
@@ -216,7 +216,7 @@ def fill_scores(study: Study, lineup: Lineup, measures: dict[Key, Measure]) -> p
         with np.errstate(invalid="ignore"):
             wrong = rows[np.abs(point - value[rows]) > 1e-4 * np.maximum(1.0, np.abs(point))]
         if len(wrong):
-            what = f"{' '.join(keys[wrong[0]]).strip()}, seed {scores['seed'][wrong[0]]}, {' '.join(map(str, name))}"
+            what = f"{keys[wrong[0]].words}, seed {scores['seed'][wrong[0]]}, {' '.join(map(str, name))}"
             raise ValueError(
                 f"score and items disagree for {what}: {value[wrong[0]]:.6g} is not the aggregate of its items; "
                 "evaluate this model again"

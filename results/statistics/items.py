@@ -14,7 +14,7 @@ import pandas as pd
 from eval.schema import METRICS
 from results.statistics.closed_form import FloatArray
 from results.study.lineup import Lineup, Model
-from results.study.run import ITEM_KEY, KEY, Study
+from results.study.run import ITEM_KEY, Study
 from results.study.wording import PERCENT
 
 
@@ -134,7 +134,7 @@ class _Coded:
 
     def __init__(self, items: pd.DataFrame, lineup: Lineup) -> None:
         self.models = lineup.models
-        model, keys = _combined(items, KEY)
+        model, keys = _combined(items, lineup.columns)
         self.model = np.array([lineup.position.get(Model(*key), -1) for key in keys], np.int64)[model]
         places = {seed: place for place, seed in enumerate(lineup.seeds)}
         self.seed = items["seed"].map(places).fillna(-1).to_numpy(np.int64)
@@ -165,7 +165,7 @@ class _Coded:
         have = np.bincount(self.model[rows], minlength=shape[1])
         for place in np.flatnonzero((have > 0) & (have != len(codes))):
             raise ValueError(
-                f"{what}: {' '.join(self.models[place]).strip()} has {have[place]} items where others have "
+                f"{what}: {self.models[place].words} has {have[place]} items where others have "
                 f"{len(codes)} (missing, or the same twice); evaluate every model on the same items"
             )
         cluster_N = np.full(len(codes), -1)

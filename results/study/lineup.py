@@ -12,6 +12,7 @@ import pandas as pd
 from eval.schema import METRICS, PRIMARY
 from results.study.run import KEY, Study, rows_of
 from results.study.selection import UNSTABLE_RATIO
+from results.study.sweep import point_key
 
 LATA = ("lata_linear", "lata_log", "lata_threshold")
 BASELINES = ("ta", "ties", "dare", "dare_ties")
@@ -27,11 +28,17 @@ SHORT = {"wikitext": "ppl", "gsm8k": "math", "humaneval": "code", "humaneval_ins
 
 
 class Model(NamedTuple):
-    """The key of a model: kind (model, learn, forget), merge name, label."""
+    """The key of a model: kind (model, learn, forget), merge, label, and its λ where a line-up tells them apart."""
 
     kind: str
     merge: str
     label: str
+    setting: str = ""
+
+    @property
+    def words(self) -> str:
+        """`learn math+code ta at λ = 0.6`."""
+        return " ".join(filter(None, self[:3])) + f" at λ = {self.setting}" * bool(self.setting)
 
 
 def short_of(task: str) -> str:
@@ -58,16 +65,24 @@ class Lineup:
     """The models of one study, in the order of every table, with their facts.
 
     Attributes:
+        columns: the columns of a score table that name a model.
         models: all keys, sorted: family members, learning merges, forgetting merges.
         position: key → place in `models`, the model axis of every array.
         seeds: sorted seeds.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, settings: bool = False) -> None:
+        """Read who takes part.
+
+        Args:
+            study: the scores.
+            settings: whether every λ of a method is a model of its own.
+        """
+        self.columns = (*KEY, *["point"] * settings)
         self.meta: dict[str, Any] = study.meta
         self._scores = study.scores
         self._controls = controls_of(study.meta)
-        keys = {Model(*row) for row in study.scores[list(KEY)].drop_duplicates().itertuples(index=False)}
+        keys = {Model(*row) for row in study.scores[list(self.columns)].drop_duplicates().itertuples(index=False)}
         merges = list(self.meta.get("merges", {})) + list(self.meta.get("forgets", {}))
         family = list(self.meta.get("models", []))
 
@@ -77,7 +92,7 @@ class Lineup:
             if key.kind == "model":
                 label = family.index(key.label) if key.label in family else len(family)
                 return kind, 0, "", label, 0, key.label
-            return (kind, merge, key.merge, *self._rank(key.label))
+            return (kind, merge, key.merge, *self._rank(key.label), point_key(key.setting))
 
         self.models = sorted(keys, key=place)
         self.position = {key: place for place, key in enumerate(self.models)}
@@ -215,8 +230,8 @@ class Lineup:
         value = scores["value"].astype(float)
         bad = flagged | ~np.isfinite(value) | (ppl & (value > limit))
         found: dict[tuple[Model, int], bool] = {}
-        for kind, merge, label, seed in scores.loc[bad, [*KEY, "seed"]].itertuples(index=False):
-            found[Model(kind, merge, label), int(seed)] = True
+        for *key, seed in scores.loc[bad, [*self.columns, "seed"]].itertuples(index=False):
+            found[Model(*key), int(seed)] = True
         return found
 
     def unstable_seeds(self, key: Model) -> list[int]:
@@ -224,16 +239,17 @@ class Lineup:
         return [seed for seed in self.seeds if (key, seed) in self._unstable]
 
     @cached_property
-    def _distances(self) -> pd.Series:
+    def _distances(self) -> tuple[pd.Series, pd.Series]:
         if "distance" not in self._scores:
-            return pd.Series(dtype=float)
-        return (
-            self._scores.assign(distance=self._scores["distance"].astype(float)).groupby(list(KEY))["distance"].mean()
-        )
+            return pd.Series(dtype=float), pd.Series(dtype=float)
+        scores, columns = self._scores.assign(distance=self._scores["distance"].astype(float)), list(self.columns)
+        return scores.groupby(columns)["distance"].mean(), scores.groupby([*columns, "seed"])["distance"].first()
 
-    def distance(self, key: Model) -> float:
-        """‖merged − start‖₂, mean over seeds; NaN where there is none."""
-        return float(self._distances.get(tuple(key), np.nan))
+    def distance(self, key: Model, seed: int | None = None) -> float:
+        """‖merged − start‖₂ for one seed, or the mean over seeds; NaN where there is none."""
+        mean, of_seed = self._distances
+        name = key[: len(self.columns)]
+        return float(mean.get(name, np.nan) if seed is None else of_seed.get((*name, seed), np.nan))
 
 
 _SCHEDULES = {"learn": "lata_linear", "forget": "lata_threshold"}

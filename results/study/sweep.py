@@ -7,7 +7,7 @@ task (tasks sorted, numbers written with ``:g``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -115,11 +115,14 @@ class Sweep:
         wanted = {(*key, point) for key, point in points.items() if key[1] != "model"}
         for seed, kind, merge, label, point in sorted(wanted):
             self._known((seed, kind, merge, label), point)
-        scores, items = (self._taken(table, wanted) for table in ("scores", "items"))
+        scores, items = (
+            self.part(table, TEST, lambda key: key[1] == "model" or key in wanted) for table in ("scores", "items")
+        )
         return Study(scores, items, self.similarity, self.weights, self.meta, self.granular)
 
-    def _taken(self, table: str, wanted: set[tuple[Any, ...]]) -> pd.DataFrame:
-        parts = [rows for key, rows in self.rows(table, TEST).items() if key[1] == "model" or key in wanted]
+    def part(self, table: str, split: str, wanted: Callable[[tuple[Any, ...]], bool]) -> pd.DataFrame:
+        """The rows of one split in `scores` or `items` whose (seed, kind, merge, label, point) is wanted."""
+        parts = [places for key, places in self.rows(table, split).items() if wanted(key)]
         places = np.sort(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
         return getattr(self, table).iloc[places].reset_index(drop=True)
 

@@ -17,8 +17,7 @@ import pandas as pd
 
 from results.analysis.comparison import Comparison, compared
 from results.analysis.matched import Match
-from results.analysis.pareto import Volume, front
-from results.analysis.point_curves import Curves
+from results.analysis.pareto import Curves, Volume, front
 from results.analysis.ranks import Ranking
 from results.answers.comparison import answers
 from results.figures.critical_difference import critical_difference_diagram
@@ -70,7 +69,7 @@ def compare_runs(sweep: Sweep, baseline: str, out: Path, every_lambda: bool = Fa
     folder.write("comparisons.csv", _rounded(made.rows))
     if made.ranking is not None:
         folder.write("ranks.csv", _rounded(_ranks(made.ranking)))
-    if made.curves is not None:
+    if made.curves:
         folder.write("pareto.csv", _rounded(_points(made.curves)))
         folder.write("hypervolume.csv", _rounded(_flat(made.volumes)))
     if made.matches:
@@ -87,7 +86,7 @@ def compared_figures(made: Comparison) -> Drawings:
     """Every figure that the comparison has material for."""
     return drawn(
         {
-            "pareto": lambda: pareto_fronts(made.curves) if made.curves else None,
+            "pareto": lambda: pareto_fronts(made.curves, made.lineup),
             "critical_difference": lambda: critical_difference_diagram(made.ranking, made.lineup),
         }
     )
@@ -123,22 +122,21 @@ def _ranks(found: Ranking) -> pd.DataFrame:
 def _points(curves: Curves) -> pd.DataFrame:
     """One row a point of every curve: where it stands, and whether it is on the front."""
     rows = []
-    for merge in curves.merges:
-        for label in curves.labels(merge):
-            curve, made = curves.curve(merge, label), front(curves, merge, label)
-            for place, point in enumerate(made.points):
-                known = curve.distance_PS[place][curve.made_PS[place]]
-                rows.append(
-                    {
-                        "merge": merge,
-                        "label": label,
-                        "point": point or "0",
-                        "lambda": float(curve.lam_P[place]),
-                        "distance": float(known.mean()) if len(known) else float("nan"),
-                        "perplexity": float(made.ppl_P[place]),
-                        "score": float(made.score_P[place]),
-                        "front": bool(made.front_P[place]),
-                        "unstable": bool((curve.made_PS[place] & ~curve.stable_PS[place]).any()),
-                    }
-                )
+    for (merge, label), curve in curves.items():
+        made = front(curve)
+        for place, point in enumerate(made.points):
+            known = curve.distance_PS[place][curve.present_PS[place]]
+            rows.append(
+                {
+                    "merge": merge,
+                    "label": label,
+                    "point": point,
+                    "lambda": float(curve.lam_P[place]),
+                    "distance": float(known.mean()) if len(known) else float("nan"),
+                    "perplexity": float(made.ppl_P[place]),
+                    "score": float(made.score_P[place]),
+                    "front": bool(made.front_P[place]),
+                    "unstable": bool((curve.present_PS[place] & ~curve.complete_PS[place]).any()),
+                }
+            )
     return pd.DataFrame(rows)

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
-from results.analysis.curves import PPL
+from results.analysis.curves import PPL, from_pre
 from results.analysis.layers import has_layers
-from results.analysis.point_curves import Curves
 from results.analysis.ranks import ranking
 from results.answers.sweep import sweep_findings
 from results.claims.registry import check_sweep
@@ -118,7 +117,8 @@ def _fronts(found: SweepAnalysis) -> tuple[Figure, str] | None:
     lineup = found.chosen.lineup
     if not found.breaks or PPL not in found.chosen.measures or Model("model", "", "pre") not in lineup.position:
         return None
-    return pareto_fronts(Curves(found.sweep))
+    curves = {key: from_pre(curve) for key, curve in found.curves.items() if curve.tasks and PPL in curve.scored}
+    return pareto_fronts(curves, lineup)
 
 
 def _ranks(found: SweepAnalysis) -> tuple[Figure, str] | None:

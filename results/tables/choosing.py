@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from results.analysis.analysis import SweepAnalysis
-from results.analysis.choosing import Gap, Way, common_seeds, in_order, mean_gap, reference_of
+from results.analysis.choice import Gap, Way, common_seeds, in_order, mean_gap, reference_of
 from results.study.sweep import lambdas_of
 from results.study.wording import difference, number, span
 from results.tables.learning import ESTIMATE, estimate_cell

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from results.analysis.analysis import Forgetting, SweepAnalysis, section_of
-from results.analysis.curves import PPL, RAW
-from results.analysis.harm_curves import BEFORE, REFUSED, HarmCurve, heading
+from results.analysis.curves import BEFORE, PPL, RAW, Curve, heading
+from results.analysis.points import REFUSED
 from results.claims.verdicts import (
     INCONCLUSIVE,
     NOT_RUN,
@@ -180,7 +180,7 @@ def harm_points_table(found: SweepAnalysis, merge: str) -> Table:
     return Table(f"points_{merge}", title, tuple(columns), tuple(rows), tuple(notes), "λ")
 
 
-def _names(curve: HarmCurve) -> list[str]:
+def _names(curve: Curve) -> list[str]:
     return [curve.harm, REFUSED, PPL, *curve.utilities, RAW]
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from results.analysis.analysis import SweepAnalysis, section_of
-from results.analysis.curves import PPL
+from results.analysis.curves import PPL, Curve
 from results.analysis.forgetting import Passage, gap
-from results.analysis.harm_curves import REFUSED, HarmCurve
+from results.analysis.points import REFUSED
 from results.statistics.estimates import Estimate
 from results.study.wording import difference, number, over, span, title_of
 from results.tables.forgetting import CHANGE
@@ -64,7 +64,7 @@ def utility_title(found: SweepAnalysis, merge: str | None = None) -> str:
     return title_of(only[0]) if len(only) == 1 else "mean utility"
 
 
-def _lowest_cell(curve: HarmCurve, passage: Passage) -> Cell:
+def _lowest_cell(curve: Curve, passage: Passage) -> Cell:
     """The lowest harm of a stable point, and its λ."""
     one = None if passage.lowest is None else curve.estimates[curve.harm][passage.lowest]
     if one is None or passage.lowest is None:

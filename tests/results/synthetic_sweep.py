@@ -19,6 +19,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from results.analysis.comparison import curves_from_pre
+from results.analysis.curves import Curve
+from results.analysis.points import lineup_of
 from results.study.selection import best, best_forgetting, is_stable, normalised
 from results.study.sweep import Sweep, lambdas_of
 
@@ -347,3 +350,8 @@ class _Maker:
                 **{"dtype": "float32", "batch_size": 300, "chat_template": "off", "sandbox": "bubblewrap"},
             }
         )
+
+
+def curves_of(sweep: Sweep) -> dict[tuple[str, str], Curve]:
+    """The curves of learning from the model before merging on, a merge and method each."""
+    return curves_from_pre(sweep, lineup_of(sweep))

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_sweep import Truth, make_sweep
+from synthetic_sweep import Truth, curves_of, make_sweep
 
 from results.analysis.matched import ALL, MEAN, RANGE, Match, matches, weights_at, weights_over
-from results.analysis.point_curves import Curves
 from results.study.sweep import Sweep
 
 knots = st.lists(st.floats(0.1, 5), min_size=1, max_size=6).map(lambda steps: np.cumsum([0.0, *steps]))
@@ -54,7 +53,7 @@ def half_speed(seeds: tuple[int, ...] = (0,), noise: float = 0.0) -> Sweep:
 
 def found(sweep: Sweep, **wanted: str) -> list[Match]:
     return [
-        m for m in matches(Curves(sweep), "ta") if all(getattr(m, name) == value for name, value in wanted.items())
+        m for m in matches(curves_of(sweep), "ta") if all(getattr(m, name) == value for name, value in wanted.items())
     ]
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_sweep import Truth, make_sweep
+from synthetic_sweep import Truth, curves_of, make_sweep
 
 from results.analysis.pareto import ALL, front, hypervolume, on_front, volumes
-from results.analysis.point_curves import Curves
 
 LAMBDAS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.4, 2.0)
 
@@ -67,21 +66,21 @@ def test_only_the_front_counts_and_more_points_never_cover_less(some: list[tuple
 
 def test_a_front_starts_at_pre_and_leaves_unstable_points_out() -> None:
     sweep = make_sweep({"ta": Truth(1.1, 0.6, 0.7)}, LAMBDAS, items=200, noise=0)
-    made = front(Curves(sweep), "math+code", "ta")
-    assert made.points[0] == ""
+    made = front(curves_of(sweep)["math+code", "ta"])
+    assert made.points[0] == "0"
     assert made.ppl_P[0] == pytest.approx(2.0)
     assert made.front_P[0]  # nothing has a lower perplexity
     assert np.isnan(made.ppl_P[made.points.index("1.4")])
     assert np.isnan(made.score_P[made.points.index("2")])
     kept = [point for point, on in zip(made.points, made.front_P, strict=True) if on]
-    assert kept == ["", "0.2", "0.4", "0.6"]  # scores fall again after their peak at 0.6
+    assert kept == ["0", "0.2", "0.4", "0.6"]  # scores fall again after their peak at 0.6
 
 
 def test_without_noise_the_value_is_that_of_the_points_and_two_equal_methods_do_not_differ() -> None:
     truth = Truth(3.0, 0.6, 0.7)
-    curves = Curves(make_sweep({"ta": truth, "ties": truth}, LAMBDAS, merges=("math+code", "ua+math"), noise=0))
+    curves = curves_of(make_sweep({"ta": truth, "ties": truth}, LAMBDAS, merges=("math+code", "ua+math"), noise=0))
     found = {(v.merge, v.label): v for v in volumes(curves, "ta")}
-    made = front(curves, "math+code", "ta")
+    made = front(curves["math+code", "ta"])
     keep = np.isfinite(made.ppl_P)
     value = hypervolume(made.ppl_P[keep, None], made.score_P[keep, None], 2.0)[0]
     assert found["math+code", "ta"].value == pytest.approx(value)
@@ -95,7 +94,7 @@ def test_without_noise_the_value_is_that_of_the_points_and_two_equal_methods_do_
 
 def test_a_method_that_covers_more_is_clear_of_noise_in_every_seed() -> None:
     methods = {"ta": Truth(2.0, 0.6, 0.4), "lata_log": Truth(9.0, 1.0, 0.9, 0.9)}
-    found = {v.label: v for v in volumes(Curves(make_sweep(methods, LAMBDAS, seeds=(0, 1, 2))), "ta")}
+    found = {v.label: v for v in volumes(curves_of(make_sweep(methods, LAMBDAS, seeds=(0, 1, 2))), "ta")}
     assert found["lata_log"].gap.clear
     assert found["lata_log"].gap.same_sign == found["lata_log"].gap.seeds == 3
     assert found["lata_log"].gap.low > 0
@@ -106,5 +105,5 @@ def test_a_point_that_is_unstable_on_the_development_split_alone_is_on_no_front(
     sweep = make_sweep({"ta": Truth(9.0, 0.6)}, (0.4, 0.6, 0.8), items=60, noise=0)
     broken = (sweep.scores["split"] == "dev") & (sweep.scores["point"] == "0.6")
     sweep.scores.loc[broken & (sweep.scores["task"] == "wikitext"), "value"] = 1e9
-    made = front(Curves(sweep), "math+code", "ta")
+    made = front(curves_of(sweep)["math+code", "ta"])
     assert np.isnan(made.ppl_P[made.points.index("0.6")])

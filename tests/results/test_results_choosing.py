@@ -12,7 +12,7 @@ from scipy import stats
 from synthetic_sweep import Truth, make_sweep
 
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
-from results.analysis.choosing import Gap, common_seeds, in_order, mean_gap, reference_of
+from results.analysis.choice import Gap, common_seeds, in_order, mean_gap, reference_of
 from results.analysis.comparison import compared
 from results.answers.choosing import choosing_answers
 from results.study import store as stored
