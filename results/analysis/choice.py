@@ -31,7 +31,7 @@ import pandas as pd
 from results.analysis.curves import PPL, RAW, Curve, estimate
 from results.statistics.closed_form import FloatArray
 from results.statistics.estimates import Estimate
-from results.statistics.inference import Contrast, Statistic, contrast, mean_of
+from results.statistics.inference import Contrast, contrast, mean_of
 from results.study.run import rows_of
 from results.study.sweep import Sweep
 
@@ -142,25 +142,6 @@ def _cost(value: float, centred_B: FloatArray, draws_B: FloatArray) -> Cost:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """Score of one way minus that of the reference, mean over the seeds that have both.
-
-    Attributes:
-        seeds: which.
-        statistic: the difference in each of them, shape (S,).
-        own: the difference with its interval.
-    """
-
-    seeds: tuple[int, ...]
-    statistic: Statistic
-    own: Contrast
-
-    @classmethod
-    def of(cls, seeds: Sequence[int], statistic: Statistic) -> Gap:
-        return cls(tuple(seeds), statistic, contrast(statistic))
-
-
-@dataclass(frozen=True)
 class Way:
     """What one way of choosing λ made of one method on one merge.
 
@@ -176,7 +157,7 @@ class Way:
     unstable: tuple[int, ...]
     score: Estimate | None
     perplexity: float
-    gap: Gap | None
+    gap: Contrast | None
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -233,22 +214,22 @@ def _way(curve: Curve, chosen: dict[int, str | None], kept: dict[int, int], refe
     return Way(chosen, broken, there, float(perplexity), _gap(curve, kept, reference) if reference else None)
 
 
-def _gap(curve: Curve, a: dict[int, int], b: dict[int, int]) -> Gap | None:
+def _gap(curve: Curve, a: dict[int, int], b: dict[int, int]) -> Contrast | None:
     seeds = [s for s in a if s in b]
     if not seeds:
         return None
     score = curve.scored[curve.objective].statistic
     gap = score.at([a[s] for s in seeds], seeds) - score.at([b[s] for s in seeds], seeds)
-    return Gap.of([curve.seeds[s] for s in seeds], gap)
+    return contrast(gap, [curve.seeds[s] for s in seeds])
 
 
-def common_seeds(gaps: Iterable[Gap]) -> list[int]:
+def common_seeds(gaps: Iterable[Contrast]) -> list[int]:
     """The seeds that all differences have; none where there is no difference."""
-    seeds = [set(gap.seeds) for gap in gaps]
+    seeds = [set(gap.names) for gap in gaps]
     return sorted(set.intersection(*seeds)) if seeds else []
 
 
-def mean_gap(gaps: Sequence[Gap], seeds: Sequence[int]) -> Gap:
+def mean_gap(gaps: Sequence[Contrast], seeds: Sequence[int]) -> Contrast:
     """The mean of differences over methods and merges, from the same draws of items and seeds.
 
     Args:
@@ -256,5 +237,5 @@ def mean_gap(gaps: Sequence[Gap], seeds: Sequence[int]) -> Gap:
         seeds: some seeds that all of them have. A mean over others would mix means of different families, whose
             draws of seeds have nothing to do with one another.
     """
-    parts = [gap.statistic.of([gap.seeds.index(seed) for seed in seeds]) for gap in gaps]
-    return Gap.of(seeds, mean_of(parts))
+    parts = [gap.statistic.of([gap.names.index(seed) for seed in seeds]) for gap in gaps if gap.statistic]
+    return contrast(mean_of(parts), seeds)

@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 
+from results.analysis.analysis import Analysis, analyse
 from results.analysis.curves import FEWEST, PPL, Curve, from_pre, learning_curves
 from results.analysis.matched import Match, matches
 from results.analysis.outcomes import CHOSEN, against_baseline, at_every_lambda, corrected
 from results.analysis.pareto import Volume, volumes
 from results.analysis.points import Points
-from results.analysis.ranks import Cell, Ranking, ranking
-from results.analysis.snapshot import Analysis, analyse
-from results.statistics.contrasts import Standing, standings
+from results.statistics.contrasts import mean_scores
+from results.statistics.inference import Contrast
+from results.statistics.ranks import Cell, Ranking, ranking
 from results.study.lineup import Lineup
 from results.study.run import Study
 from results.study.sweep import DEV, TEST, Sweep
@@ -55,8 +56,8 @@ class Comparison:
     seeds: tuple[int, ...]
     rows: pd.DataFrame
     ranking: Ranking | None
-    scores: dict[str, Standing]
-    perplexities: dict[str, Standing]
+    scores: dict[str, Contrast]
+    perplexities: dict[str, Contrast]
     curves: dict[tuple[str, str], Curve]
     volumes: list[Volume]
     matches: list[Match]
@@ -157,9 +158,9 @@ def compared(sweep: Sweep, baseline: str, every_lambda: bool = False) -> Compari
         cells=tuple(usable),
         seeds=seeds,
         rows=rows,
-        ranking=ranking(shared, methods, usable),
-        scores=standings(shared.lineup, shared.measures, tasks),
-        perplexities=standings(shared.lineup, shared.measures, [cell for cell in usable if cell[1] == "wikitext"]),
+        ranking=ranking(shared.lineup, shared.measures, methods, usable),
+        scores=mean_scores(shared.lineup, shared.measures, tasks),
+        perplexities=mean_scores(shared.lineup, shared.measures, [cell for cell in usable if cell[1] == "wikitext"]),
         curves=curves,
         volumes=volumes(curves, baseline),
         matches=_matches(curves, baseline, absent) if curves else [],

@@ -21,6 +21,7 @@ import numpy as np
 from results.analysis.curves import PPL, Curve
 from results.statistics.bootstrap import over_seeds
 from results.statistics.closed_form import FloatArray
+from results.statistics.inference import Contrast
 from results.study.selection import UNSTABLE_RATIO
 
 
@@ -158,14 +159,13 @@ def bounds(a: Crossing, b: Crossing) -> tuple[bool, bool]:
     return a.beyond(top), b.beyond(top)
 
 
-def difference(a: Crossing, b: Crossing) -> tuple[float, float, float]:
+def difference(a: Crossing, b: Crossing) -> Contrast:
     """a − b with its paired interval, both cut at the smaller end of the two sweeps."""
     top = min(a.top, b.top)
     (one_S, one_SB), (other_S, other_SB) = (
         (np.minimum(one.seeds_S, top), np.minimum(one.draws_SB, top)) for one in (a, b)
     )
-    gap = over_seeds(one_S - other_S, one_SB - other_SB)
-    return gap.value, gap.low, gap.high
+    return over_seeds(one_S - other_S, one_SB - other_SB)
 
 
 def _peak(curve: Curve, line: list[int], seeds: list[int]) -> Peak | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from results.analysis.points import REFUSED, Points
+from results.analysis.points import REFUSED, Points, Scored
 from results.statistics.closed_form import FloatArray
 from results.statistics.estimates import Estimate
 from results.statistics.inference import Statistic, combined, contrast
@@ -33,29 +33,6 @@ PRE = Model("model", "", "pre")
 BEFORE = "0"
 #: Fewer λ than this, beside 0, do not make a curve: what lies between them would be a guess.
 FEWEST = 3
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One quantity at every point: its values for each seed with what moves them, and the bootstrap's replicates."""
-
-    statistic: Statistic
-    draws_PSB: FloatArray
-
-    @property
-    def value_PS(self) -> FloatArray:
-        return self.statistic.value_xS
-
-    def light(self) -> Scored:
-        """The values alone; the rest is a hundred times larger."""
-        return Scored(Statistic(self.value_PS, {}), np.zeros((*self.value_PS.shape, 0)))
-
-    def after(self, first: Scored) -> Scored:
-        """The same quantity with other points before these."""
-        a, b = first.statistic, self.statistic
-        moves = {name: np.concatenate([a.moves[name], move]) for name, move in b.moves.items()}
-        value_PS = np.concatenate([a.value_xS, b.value_xS])
-        return Scored(Statistic(value_PS, moves), np.concatenate([first.draws_PSB, self.draws_PSB]))
 
 
 @dataclass(frozen=True)
@@ -164,7 +141,7 @@ def learning_curves(points: Points, references: dict[str, dict[int, float]] | No
     tasks = [task for task in lineup.members(merge) if task in points.measures]
     names = [name for name in (PPL, *tasks) if name in points.measures]
     before = lineup.position.get(PRE)
-    pre = {name: _scored_at(points, name, [before]) for name in names} if before is not None else {}
+    pre = {name: points.scored(name, [before]) for name in names} if before is not None else {}
     for label in _labels(points, "learn"):
         keys = [Model("learn", merge, label, point) for point in points.sweep.points("learn", merge, label)]
         curve = replace(_curve(points, "learn", label, keys, names), pre=pre)
@@ -236,19 +213,13 @@ def _curve(points: Points, kind: str, label: str, keys: Sequence[Model], names: 
         seeds=tuple(seeds),
         present_PS=np.array([[(seed, *key) in rows for seed in seeds] for key in keys]),
         unstable_PS=np.array([[s in points.unstable[place] for s in range(len(seeds))] for place in places]),
-        scored={name: _scored_at(points, name, places) for name in names},
+        scored={name: points.scored(name, places) for name in names},
         estimates={name: [points.estimates(name)[place] for place in places] for name in names},
         distance_PS=np.array([[lineup.distance(key, seed) for seed in seeds] for key in keys]),
         distance_P=np.array([0.0 if own else lineup.distance(key) for key, own in zip(keys, family, strict=True)]),
         drawn={name: points.measures[name].units((0,)) for name in names},
         pre={},
     )
-
-
-def _scored_at(points: Points, name: str, places: list[int]) -> Scored:
-    """A measure at some places of the model axis, for all seeds."""
-    measure = points.measures[name]
-    return Scored(measure.statistic(places, range(measure.point_MS.shape[1])), measure.replicates.draws_MSB[places])
 
 
 def _with_mean(curve: Curve, name: str, tasks: Sequence[str], scales: Sequence[FloatArray]) -> Curve:

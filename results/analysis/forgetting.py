@@ -23,12 +23,11 @@ import numpy as np
 
 from results.analysis.crossings import Crossing, first_crossing, mean_crossing
 from results.analysis.curves import PPL, Curve, estimate
-from results.analysis.points import REFUSED
-from results.analysis.snapshot import REFUSED as REFUSALS
+from results.analysis.points import REFUSALS, REFUSED
 from results.statistics.bootstrap import over_seeds
 from results.statistics.closed_form import FloatArray
 from results.statistics.estimates import Estimate, is_harmless
-from results.statistics.inference import contrast
+from results.statistics.inference import Contrast, contrast
 from results.study.sweep import Sweep
 
 #: The task whose answers comply or refuse.
@@ -96,7 +95,7 @@ class Forgotten:
     chosen: dict[int, str | None]
     unstable: tuple[int, ...]
     there: dict[str, Estimate]
-    change: dict[str, Estimate]
+    change: dict[str, Contrast]
 
 
 def passage_of(curve: Curve, threshold: float) -> Passage | None:
@@ -169,14 +168,13 @@ def forgotten_of(sweep: Sweep, curve: Curve) -> Forgotten:
         after = own.statistic.at(places, seeds)
         there[name] = estimate(after)
         if curve.started and np.isfinite(own.value_PS[0, seeds]).all():
-            moved = contrast(after - own.statistic.at([0] * len(seeds), seeds))
-            change[name] = Estimate(moved.value, moved.low, moved.high, 0, moved.seeds)
+            change[name] = contrast(after - own.statistic.at([0] * len(seeds), seeds))
     return Forgotten(chosen, unstable, there, change)
 
 
-def gap(a: Reading, b: Reading) -> Estimate:
+def gap(a: Reading, b: Reading) -> Contrast:
     """Paired difference of two changes, a − b."""
-    return _estimate(a.change_S - b.change_S, a.draws_SB - b.draws_SB, a.units)
+    return over_seeds(a.change_S - b.change_S, a.draws_SB - b.draws_SB, a.units)
 
 
 def _end(x_L: FloatArray, lam: float) -> float:

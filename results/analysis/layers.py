@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lata.quantities import MEASURED
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.statistics.closed_form import FloatArray, spearman
 from results.study.run import GRANULAR, Study
 from results.study.wording import listed

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.statistics.closed_form import holm
 from results.statistics.comparisons import above_noise
 from results.statistics.estimates import rounded

@@ -2,25 +2,54 @@
 
 All of them share the draws of `bootstrap`: differences between settings, methods and the model before merging are
 paired. One merge is held at a time, which bounds the memory.
+
+Legend: P points, S seeds, B replicates.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from eval.schema import PRIMARY
-from results.analysis.snapshot import REFUSED as REFUSALS
+from results.statistics.closed_form import FloatArray
 from results.statistics.estimates import Estimate, Measure, fill_scores, measure_all, primary_measures
+from results.statistics.inference import Statistic
 from results.statistics.items import grids
 from results.study.lineup import Lineup, Model
 from results.study.run import ITEM_KEY, KEY, Study
 from results.study.sweep import DEV, TEST, Sweep
 
-#: The name of the share of answers that are refusals, which is no task's primary metric.
+#: Task, metric and filter of the share of answers that refuse, which is no task's primary metric; and its name.
+REFUSALS = ("refusal", "refused", "none")
 REFUSED = REFUSALS[1]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One quantity at every point: its values for each seed with what moves them, and the bootstrap's replicates."""
+
+    statistic: Statistic
+    draws_PSB: FloatArray
+
+    @property
+    def value_PS(self) -> FloatArray:
+        return self.statistic.value_xS
+
+    def light(self) -> Scored:
+        """The values alone; the rest is a hundred times larger."""
+        return Scored(Statistic(self.value_PS, {}), np.zeros((*self.value_PS.shape, 0)))
+
+    def after(self, first: Scored) -> Scored:
+        """The same quantity with other points before these."""
+        a, b = first.statistic, self.statistic
+        moves = {name: np.concatenate([a.moves[name], move]) for name, move in b.moves.items()}
+        value_PS = np.concatenate([a.value_xS, b.value_xS])
+        return Scored(Statistic(value_PS, moves), np.concatenate([first.draws_PSB, self.draws_PSB]))
 
 
 class Points:
@@ -81,6 +110,11 @@ class Points:
         if name not in self._estimates:
             self._estimates[name] = self.measures[name].estimates(self.lineup.models, self.unstable)
         return self._estimates[name]
+
+    def scored(self, name: str, places: list[int]) -> Scored:
+        """One of `measures` at some places of the model axis, for all seeds."""
+        measure = self.measures[name]
+        return Scored(measure.statistic(places, range(len(self.lineup.seeds))), measure.replicates.draws_MSB[places])
 
 
 def references(sweep: Sweep, merge: str, split: str = TEST) -> dict[str, dict[int, float]] | None:

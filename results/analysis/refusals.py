@@ -11,12 +11,13 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-from results.analysis.snapshot import REFUSED, Analysis
-from results.statistics.inference import contrast
+from results.analysis.analysis import Analysis
+from results.analysis.points import REFUSALS
+from results.statistics.inference import Contrast, contrast
 from results.study.lineup import Model
 from results.study.wording import difference, listed, span
 
-_difference, _span = partial(difference, REFUSED[0]), partial(span, REFUSED[0], signed=True)
+_difference, _span = partial(difference, REFUSALS[0]), partial(span, REFUSALS[0], signed=True)
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,19 @@ class Change:
         label: the method.
         harm: change of compliance.
         harm_fell: whether its interval lies below 0.
-        refused: change of the share of refusals, with its interval.
-        low: lower end.
-        high: upper end.
-        rose: whether refusals rose: the interval lies above 0.
+        refused: change of the share of refusals.
     """
 
     merge: str
     label: str
     harm: float
     harm_fell: bool
-    refused: float
-    low: float
-    high: float
-    rose: bool
+    refused: Contrast
+
+    @property
+    def rose(self) -> bool:
+        """Whether refusals rose: the interval lies above 0."""
+        return self.refused.sign == 1
 
 
 def refusal_changes(analysis: Analysis) -> list[Change]:
@@ -52,25 +52,21 @@ def refusal_changes(analysis: Analysis) -> list[Change]:
     found = []
     for merge in lineup.merges("forget"):
         target = lineup.target(merge)
-        if target is None or lineup.harm_task(merge) != REFUSED[0]:
+        if target is None or lineup.harm_task(merge) != REFUSALS[0]:
             continue
         for label in lineup.labels("forget", merge):
-            harm = analysis.comparison(merge, REFUSED[0], label, target.label)
+            harm = analysis.comparison(merge, REFUSALS[0], label, target.label)
             a, b = lineup.position[Model("forget", merge, label)], lineup.position[target]
             seeds = measure.scored_seeds(a, b)
             if harm is None or math.isnan(harm.difference) or not seeds:
                 continue
-            change = contrast(measure.statistic(a, seeds) - measure.statistic(b, seeds))
             found.append(
                 Change(
                     merge=merge,
                     label=label,
                     harm=float(harm.difference),
                     harm_fell=analysis.lead(harm) == 1,
-                    refused=change.value,
-                    low=change.low,
-                    high=change.high,
-                    rose=change.low > 0,
+                    refused=contrast(measure.statistic(a, seeds) - measure.statistic(b, seeds)),
                 )
             )
     return found
@@ -82,7 +78,7 @@ def refusal_text(analysis: Analysis) -> str:
     if not fell:
         return ""
     silent = [one for one in fell if not one.rose]
-    partly = [one for one in fell if one.rose and one.refused < -one.harm / 2]
+    partly = [one for one in fell if one.rose and one.refused.value < -one.harm / 2]
     parts = []
     if silent:
         parts.append(
@@ -108,5 +104,5 @@ def _most(changes: list[Change]) -> str:
     """The numbers of the one whose harm fell most; with its name where there are several."""
     one = min(changes, key=lambda change: change.harm)
     name = f"most for {one.label} on {one.merge}: " if len(changes) > 1 else ""
-    refused = f"{_difference(one.refused)} {_span(one.low, one.high)}"
+    refused = f"{_difference(one.refused.value)} {_span(one.refused.low, one.refused.high)}"
     return f"{name}harm {_difference(one.harm)} points, refusals {refused}"

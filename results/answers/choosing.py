@@ -18,7 +18,7 @@ def choosing_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
     if not means:
         return ()
     parts = [
-        f"{NAMES.get(name, name)} stands at {_shown(gap)}, {'not ' * (not gap.own.clear)}clear of noise (mean over "
+        f"{NAMES.get(name, name)} stands at {_shown(gap)}, {'not ' * (not gap.clear)}clear of noise (mean over "
         f"{_methods(len(gaps[name]))})"
         for name, gap in means.items()
     ]
@@ -26,13 +26,13 @@ def choosing_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
     alike, count = _alike({name: gaps[name] for name in means})
     if not alike:
         return (Answer(question, "not comparable", f"{text} No method has all of these ways for one seed."),)
-    top = max(alike, key=lambda name: alike[name].own.value)
+    top = max(alike, key=lambda name: alike[name].value)
     best = alike[top]
-    if any((len(gaps[name]), list(gap.seeds)) != (count, list(best.seeds)) for name, gap in means.items()):
-        seeds = f"seed{'s' * (len(best.seeds) > 1)} {listed([str(seed) for seed in best.seeds])}"
+    if any((len(gaps[name]), list(gap.names)) != (count, list(best.names)) for name, gap in means.items()):
+        seeds = f"seed{'s' * (len(best.names) > 1)} {listed([str(seed) for seed in best.names])}"
         text += (
             f" Over what all of them have, {_methods(count)} for {seeds}, {top} stands highest, at {_shown(best)}."
         )
-    gain = best.own.value
+    gain = best.value
     short = f"{top} {difference(RATE, gain)} points" if gain > 0 else f"no better than {reference}"
-    return (Answer(question, short, text, best.own.clear and gain > 0),)
+    return (Answer(question, short, text, best.clear and gain > 0),)

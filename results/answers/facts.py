@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from results.analysis.analysis import SweepAnalysis
+from results.analysis.analysis import Analysis, SweepAnalysis
 from results.analysis.comparison import Comparison
 from results.analysis.layers import is_about_layers, layer_vectors
-from results.analysis.snapshot import Analysis
 from results.study.wording import kind_of, listed
 
 

@@ -15,15 +15,14 @@ import math
 
 import numpy as np
 
+from results.analysis.analysis import Analysis
 from results.analysis.layers import is_about_layers, layer_vectors, shares_under, threshold_of
 from results.analysis.refusals import refusal_text
-from results.analysis.snapshot import Analysis
 from results.answers.answer import Answer, Findings
 from results.claims.forgetting import c3
 from results.claims.layers import c4, c5
 from results.claims.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED
 from results.statistics.closed_form import holm
-from results.statistics.contrasts import Standing
 from results.statistics.inference import ALPHA, Contrast
 from results.study.lineup import Lineup, base_name, is_lata
 from results.study.wording import difference, listed, number, over, p_value, span
@@ -32,7 +31,7 @@ from results.study.wording import difference, listed, number, over, p_value, spa
 def findings(analysis: Analysis) -> Findings:
     """Answer the questions, or say what is missing."""
     lineup = analysis.lineup
-    scores, ppl = analysis.task_standings, analysis.ppl_standings
+    scores, ppl = analysis.task_means, analysis.ppl_means
     methods = [label for label in scores if not lineup.is_control(label)]
     if not methods:
         told = _without_learning(analysis)
@@ -96,7 +95,7 @@ def _points(found: Contrast) -> str:
     return f"{difference('gsm8k', found.value)} points {span('gsm8k', found.low, found.high, True)}"
 
 
-def _which(analysis: Analysis, scores: dict[str, Standing], ppl: dict[str, Standing], ranked: list[str]) -> Answer:
+def _which(analysis: Analysis, scores: dict[str, Contrast], ppl: dict[str, Contrast], ranked: list[str]) -> Answer:
     best, cells = ranked[0], len(analysis.task_cells)
     text = f"{best} has the highest mean over the {cells} merged-task scores, {number('gsm8k', scores[best].value)} %"
     lata = [label for label in ranked if is_lata(label)]
@@ -118,7 +117,7 @@ def _which(analysis: Analysis, scores: dict[str, Standing], ppl: dict[str, Stand
     return Answer("Which method is best?", best, text + ".")
 
 
-def _how_much(baseline: str, scores: dict[str, Standing], ppl: dict[str, Standing], ranked: list[str]) -> Answer:
+def _how_much(baseline: str, scores: dict[str, Contrast], ppl: dict[str, Contrast], ranked: list[str]) -> Answer:
     question = "By how much?"
     best = ranked[0]
     if baseline not in scores:
@@ -138,7 +137,7 @@ def _how_much(baseline: str, scores: dict[str, Standing], ppl: dict[str, Standin
     return Answer(question, f"{difference('gsm8k', gap.value)} points over {baseline}", text, gap.value > 0)
 
 
-def _perplexity_too(ppl: dict[str, Standing], label: str, baseline: str) -> str:
+def _perplexity_too(ppl: dict[str, Contrast], label: str, baseline: str) -> str:
     if label not in ppl or baseline not in ppl:
         return ""
     gap = ppl[label].against(ppl[baseline])
@@ -146,7 +145,7 @@ def _perplexity_too(ppl: dict[str, Standing], label: str, baseline: str) -> str:
     return f", at a perplexity that differs by {shown}"
 
 
-def _noise(baseline: str, scores: dict[str, Standing], ranked: list[str], seeds: int) -> Answer:
+def _noise(baseline: str, scores: dict[str, Contrast], ranked: list[str], seeds: int) -> Answer:
     question = "More than noise?"
     best, parts, good = ranked[0], [], None
     if baseline in scores and best != baseline:
@@ -179,7 +178,7 @@ def _signs(gap: Contrast) -> str:
     return f"{agree}a difference of {100 * gap.detectable:.1f} points would have been found with 80 % power"
 
 
-def _controls(lineup: Lineup, scores: dict[str, Standing], best: str) -> Answer:
+def _controls(lineup: Lineup, scores: dict[str, Contrast], best: str) -> Answer:
     question = "Does it survive the controls?"
     controls = [label for label in scores if lineup.is_control(label)]
     if not controls:
@@ -197,7 +196,7 @@ def _controls(lineup: Lineup, scores: dict[str, Standing], best: str) -> Answer:
     return Answer(question, f"no: {top} does as well" if _even(gaps[top]) else f"no: {top} is ahead", text, False)
 
 
-def _carried_over(analysis: Analysis, scores: dict[str, Standing]) -> tuple[Answer, ...]:
+def _carried_over(analysis: Analysis, scores: dict[str, Contrast]) -> tuple[Answer, ...]:
     """Where a study has LATA's weights of another family: how they do beside the family's own, and beside LiNeS."""
     methods, gaps, lines = analysis.meta.get("methods", {}), [], []
     for label in scores:

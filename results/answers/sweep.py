@@ -87,7 +87,8 @@ def _against(found: SweepAnalysis, limits: dict[str, Crossing]) -> str:
     later, earlier = bounds(limits[rival], limits[lata])
     if later and earlier:
         return ""
-    value, low, high = difference(limits[rival], limits[lata])
+    gap = difference(limits[rival], limits[lata])
+    value, low, high = gap.value, gap.low, gap.high
     if value < 0:
         how = "at least " * earlier + "at most " * later
         return f"; {rival} breaks {how}{-value:.2f} [{-high:.2f}, {-low:.2f}] before {lata}".replace("-", "−")

@@ -24,11 +24,6 @@ def decided(supported: Any, opposite: Any) -> Signs:
     return np.where(supported, 1, np.where(opposite, -1, 0))
 
 
-def sign_of(low: FloatArray, high: FloatArray) -> Signs:
-    """The side of 0 on which an interval lies, 0 where it lies on both (or is none)."""
-    return (low > 0).astype(np.int64) - (high < 0)
-
-
 def ahead_of_all(lead: Signs, p: FloatArray, complete: bool = True) -> Signs:
     """C1. Ahead in every comparison: an intersection-union test, which needs no correction.
 

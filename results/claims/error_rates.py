@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from results.claims import decisions
-from results.claims.decisions import Signs, sign_of
+from results.claims.decisions import Signs
 from results.claims.layers import C5_RANGE
 from results.claims.stability import C6_LIMIT
 from results.statistics.closed_form import FloatArray, holm, spearman
-from results.statistics.inference import ALPHA, Inference, over_trainings
+from results.statistics.inference import ALPHA, Inference, over_trainings, sign_of
 
 STUDIES, SEEDS = 1_000, (1, 3, 5, 10)
 #: Between trainings, and the share of the items' error that all seeds have in common.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.claims.verdicts import (
     INCONCLUSIVE,
     NOT_RUN,

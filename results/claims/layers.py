@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from results.analysis.analysis import Analysis
 from results.analysis.layers import THRESHOLD, layer_vectors, shares_under
-from results.analysis.snapshot import Analysis
 from results.claims import decisions
 from results.claims.verdicts import NOT_RUN, Verdict, verdict_of
 from results.statistics.closed_form import spearman

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.claims import decisions
 from results.claims.verdicts import (
     C1_RIVALS,
@@ -173,5 +173,4 @@ def _reach(analysis: Analysis, merge: str, task: str, labels: tuple[str, str, st
     if not (seeds := measure.scored_seeds(*places)):
         return 0
     own: list[Statistic] = [measure.statistic(place, seeds) for place in places]
-    found = contrast(combined(own, [1.0, -0.5, -0.5]))
-    return lineup.direction("learn", merge, task) * int(decisions.sign_of(np.array(found.low), np.array(found.high)))
+    return lineup.direction("learn", merge, task) * contrast(combined(own, [1.0, -0.5, -0.5])).sign

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from results.analysis.analysis import SweepAnalysis
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis, SweepAnalysis
 from results.claims.forgetting import c3
 from results.claims.layers import c4, c5
 from results.claims.learning import c1, c2, c7

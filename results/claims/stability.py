@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.claims import decisions
 from results.claims.verdicts import NOT_RUN, Verdict, signed_lambda, verdict_of
 from results.study.wording import listed

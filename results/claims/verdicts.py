@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.claims import decisions
 from results.statistics.estimates import Estimate, is_harmless
 from results.study.lineup import LATA, base_name, is_lata, schedule_of

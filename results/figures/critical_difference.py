@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from results.analysis.ranks import Ranking
 from results.figures.drawing import COLOURS, INK, MUTED, new_figure
 from results.statistics.inference import ALPHA
+from results.statistics.ranks import Ranking
 from results.study.lineup import Lineup
 
 if TYPE_CHECKING:

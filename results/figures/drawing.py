@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.statistics.closed_form import FloatArray
 from results.study.lineup import Model
 from results.study.selection import UNSTABLE_RATIO

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from results.analysis.analysis import Analysis
 from results.analysis.layers import granularities, layer_vectors, threshold_of
-from results.analysis.snapshot import Analysis
 from results.figures.drawing import INK, MUTED, RULE, SERIES, new_figure
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.figures.drawing import INK, MUTED, RULE, SHADE, draw_dots, new_figure, stable_limit, usable
 from results.study.lineup import Model
 from results.study.wording import heading_of, in_percent

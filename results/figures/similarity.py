@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.figures.drawing import INK, RULE, SERIES, new_figure, spread
 from results.study.wording import layer_key
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.figures.drawing import INK, MUTED, RULE, draw_dots, new_figure, place, stable_limit, usable
 from results.study.lineup import Model
 

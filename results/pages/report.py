@@ -16,12 +16,11 @@ import pandas as pd
 
 from lata.names import for_html
 from lata.templates import render
-from results.analysis.analysis import SweepAnalysis
+from results.analysis.analysis import Analysis, SweepAnalysis
 from results.analysis.comparison import Comparison
 from results.analysis.curves import NORMALISED
 from results.analysis.layers import is_about_layers
 from results.analysis.refusals import refusal_text
-from results.analysis.snapshot import Analysis
 from results.answers.answer import Answer
 from results.answers.facts import comparison_facts, confirmatory_tests, noise_text, study_facts, sweep_facts
 from results.figures.drawing import Drawings

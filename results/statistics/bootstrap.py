@@ -31,6 +31,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,11 @@ _CHUNK = 1_000  # replicates drawn at once
 _PRODUCT = 5_000  # replicates multiplied at once
 
 
+@lru_cache(maxsize=16)
 def counts(units: int, replicates: int, stream: int) -> NDArray[np.uint8]:
     """Resampling counts, shape (B, G), each row a draw of G units from G; the same for the same arguments.
+
+    Kept for the next caller: a run draws once for all its models, λ and figures.
 
     One byte a count is enough: a count is at most G, and for G > 255 nothing near 255 ever happens.
 
@@ -61,6 +65,7 @@ def counts(units: int, replicates: int, stream: int) -> NDArray[np.uint8]:
         drawn = rng.integers(0, units, size=(rows, units), dtype=np.int32)
         drawn += np.arange(rows, dtype=np.int32)[:, None] * units
         out[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
+    out.flags.writeable = False
     return out
 
 
@@ -69,7 +74,6 @@ class Resampler:
 
     def __init__(self, replicates: int = REPLICATES) -> None:
         self.replicates = replicates
-        self._counts: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._sums: dict[tuple[int, bytes], FloatArray] = {}
 
     def sums(self, array_KG: FloatArray, stream: int) -> FloatArray:
@@ -83,14 +87,12 @@ class Resampler:
         whole = bool((array == np.rint(array)).all()) and np.abs(array).sum(1).max(initial=0) * array.shape[1] < 2**24
         key = (stream, hashlib.sha256(array.tobytes()).digest())
         if key not in self._sums:
-            draw = (stream, array.shape[1])
-            if draw not in self._counts:
-                self._counts[draw] = counts(array.shape[1], self.replicates, stream)
+            drawn_BG = counts(array.shape[1], self.replicates, stream)
             kind = np.float32 if whole else np.float64
             rows = array.astype(kind)
             out = np.empty((len(rows), self.replicates))
             for start in range(0, self.replicates, _PRODUCT):
-                chunk = self._counts[draw][start : start + _PRODUCT]
+                chunk = drawn_BG[start : start + _PRODUCT]
                 out[:, start : start + len(chunk)] = rows @ chunk.T.astype(kind)
             out[bad] = np.nan
             if whole:

@@ -29,7 +29,7 @@ Legend: S seeds, G units, … any leading axes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -223,16 +223,18 @@ def mean_of(parts: Sequence[Statistic]) -> Statistic:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One difference, with what a table and a verdict need.
+    """A difference (or a mean) of scores, with what a table and a verdict need.
 
     Attributes:
-        value: the difference.
+        value: the difference, mean over seeds.
         low: lower end of its 95 % interval.
         high: upper end.
         p: two-sided, uncorrected.
         seeds: how many trainings; with one the interval is over items.
         same_sign: in how many of them the difference has the sign of the mean. A fact beside the test, no part of it.
         detectable: what would have been found with 80 % power.
+        names: the seeds, where they matter.
+        statistic: what it was computed from, so that it can be set against others; None for what is no sum of scores.
     """
 
     value: float
@@ -242,16 +244,39 @@ class Contrast:
     seeds: int
     same_sign: int
     detectable: float
+    names: tuple[int, ...] = ()
+    statistic: Statistic | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def sign(self) -> int:
+        """`sign_of` its interval."""
+        return int(sign_of(np.asarray(self.low), np.asarray(self.high)))
 
     @property
     def clear(self) -> bool:
         """Whether the interval leaves 0 out."""
-        return self.low > 0 or self.high < 0
+        return self.sign != 0
+
+    def against(self, other: Contrast) -> Contrast:
+        """The paired difference from another one of the same seeds."""
+        assert self.statistic is not None
+        assert other.statistic is not None
+        return contrast(self.statistic - other.statistic, self.names)
 
 
-def contrast(gap: Statistic) -> Contrast:
-    """The contrast of one difference, a statistic of shape (S,)."""
-    return as_contrast(gap.infer(), gap.value_xS)
+def sign_of(low: FloatArray, high: FloatArray) -> np.ndarray:
+    """+1 where an interval lies above 0, −1 where below, 0 where it holds 0 or does not exist."""
+    return np.asarray((low > 0).astype(np.int64) - (high < 0))
+
+
+def contrast(gap: Statistic, names: Sequence[int] = ()) -> Contrast:
+    """The contrast of one difference.
+
+    Args:
+        gap: of shape (S,).
+        names: its seeds.
+    """
+    return replace(as_contrast(gap.infer(), gap.value_xS), names=tuple(names), statistic=gap)
 
 
 def as_contrast(found: Inference, value_S: FloatArray) -> Contrast:

@@ -18,7 +18,6 @@ import pandas as pd
 from results.analysis.comparison import Comparison, compared
 from results.analysis.matched import Match
 from results.analysis.pareto import Curves, Volume, front
-from results.analysis.ranks import Ranking
 from results.answers.comparison import answers
 from results.figures.critical_difference import critical_difference_diagram
 from results.figures.drawing import Drawings, drawn
@@ -26,6 +25,7 @@ from results.figures.pareto import pareto_fronts
 from results.pages.report import comparison_report
 from results.statistics.estimates import rounded
 from results.statistics.inference import Contrast
+from results.statistics.ranks import Ranking
 from results.study.sweep import Sweep
 from results.summaries.files import WIDTH, Folder, terminal
 from results.tables.comparison import compared_tables, methods_table
@@ -100,7 +100,7 @@ def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _flat(found: Sequence[Match] | Sequence[Volume]) -> pd.DataFrame:
     """One row each, the difference from the baseline in columns of its own (empty where there is none)."""
-    names = [field.name for field in fields(Contrast)]
+    names = [field.name for field in fields(Contrast) if field.name not in ("names", "statistic")]
     rows = []
     for one in found:
         gap = vars(one.gap) if one.gap else {}

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from results.analysis.analysis import Analysis, analyse
 from results.analysis.layers import has_layers, is_about_layers
-from results.analysis.snapshot import Analysis, analyse
 from results.answers.learning import findings
 from results.claims.registry import check_claims
 from results.figures.drawing import Drawings, drawn

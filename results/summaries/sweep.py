@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
 from results.analysis.curves import PPL, from_pre
 from results.analysis.layers import has_layers
-from results.analysis.ranks import ranking
 from results.answers.sweep import sweep_findings
 from results.claims.registry import check_sweep
 from results.figures.critical_difference import critical_difference_diagram
@@ -27,6 +26,7 @@ from results.figures.layers import layers
 from results.figures.pareto import pareto_fronts
 from results.figures.similarity import similarity
 from results.pages.report import claims_report, sweep_report
+from results.statistics.ranks import ranking
 from results.study import store as stored
 from results.study.lineup import Model
 from results.study.sweep import Sweep
@@ -128,4 +128,4 @@ def _ranks(found: SweepAnalysis) -> tuple[Figure, str] | None:
     shared = [merge for merge in found.merges if set(methods) <= set(found.labels(merge))]
     cells = [(merge, task) for merge in shared for task in (PPL, *found.members(merge))]
     scored = [cell for cell in cells if cell[1] in found.chosen.measures]
-    return critical_difference_diagram(ranking(found.chosen, methods, scored), lineup)
+    return critical_difference_diagram(ranking(lineup, found.chosen.measures, methods, scored), lineup)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 from results.analysis.analysis import SweepAnalysis
-from results.analysis.choice import Gap, Way, common_seeds, in_order, mean_gap, reference_of
+from results.analysis.choice import Way, common_seeds, in_order, mean_gap, reference_of
+from results.statistics.inference import Contrast
 from results.study.sweep import lambdas_of
 from results.study.wording import difference, number, span
 from results.tables.learning import ESTIMATE, estimate_cell
@@ -22,7 +23,7 @@ NAMES = {
 }
 _GAP = ("difference", "ci_low", "ci_high")
 #: (merge, label) → the difference of a way from the reference.
-Gaps = Mapping[tuple[str, str], Gap]
+Gaps = Mapping[tuple[str, str], Contrast]
 
 
 def choosing_table(found: SweepAnalysis, brief: bool = False) -> Table | None:
@@ -78,13 +79,13 @@ def _gaps(found: SweepAnalysis, name: str) -> Gaps:
     return {key: gap for key, gap in own.items() if gap is not None}
 
 
-def _mean(gaps: Gaps) -> Gap | None:
+def _mean(gaps: Gaps) -> Contrast | None:
     """Mean over methods and merges, and over the seeds that all of them have; None where there is no such seed."""
     seeds = common_seeds(gaps.values())
     return mean_gap(list(gaps.values()), seeds) if seeds else None
 
 
-def _alike(gaps: Mapping[str, Gaps]) -> tuple[dict[str, Gap], int]:
+def _alike(gaps: Mapping[str, Gaps]) -> tuple[dict[str, Contrast], int]:
     """The mean of each way over the methods, merges and seeds that all ways have, and how many methods and merges.
 
     A way that found nothing where choosing is hard must not look better for it. Empty where they share none.
@@ -130,16 +131,16 @@ def _mean_point(points: list[str]) -> str:
     return ",".join(f"{math.fsum(column) / len(column):.3g}" for column in zip(*values, strict=True))
 
 
-def _gap_cell(gap: Gap | None) -> Cell:
+def _gap_cell(gap: Contrast | None) -> Cell:
     if gap is None:
         return NONE
-    marks = EXPLORED * gap.own.clear
-    raw = (gap.own.value, gap.own.low, gap.own.high)
-    return Cell(difference(RATE, gap.own.value), span(RATE, gap.own.low, gap.own.high, True), marks, raw=raw)
+    marks = EXPLORED * gap.clear
+    raw = (gap.value, gap.low, gap.high)
+    return Cell(difference(RATE, gap.value), span(RATE, gap.low, gap.high, True), marks, raw=raw)
 
 
-def _shown(gap: Gap) -> str:
-    return f"{difference(RATE, gap.own.value)} points {span(RATE, gap.own.low, gap.own.high, True)}"
+def _shown(gap: Contrast) -> str:
+    return f"{difference(RATE, gap.value)} points {span(RATE, gap.low, gap.high, True)}"
 
 
 def _order_note(found: SweepAnalysis) -> list[str]:
@@ -154,7 +155,7 @@ def _order_note(found: SweepAnalysis) -> list[str]:
 def _gap_note(found: SweepAnalysis, reference: str) -> str:
     seeds = len(found.seeds)
     gaps = [way.gap for ways in found.ways.values() for way in ways.values() if way.gap is not None]
-    some = " and the seeds that all of these have" if any(len(gap.seeds) < seeds for gap in gaps) else ""
+    some = " and the seeds that all of these have" if any(len(gap.names) < seeds for gap in gaps) else ""
     over = " over trainings" if seeds > 1 else " over items"
     many = f" λ and scores are means over {seeds} seeds." if seeds > 1 else ""
     what = f"− {reference}: paired difference of the score, in points; {EXPLORED} its 95 % interval{over} excludes 0"

@@ -9,7 +9,7 @@ from results.analysis.comparison import Comparison, chosen_point
 from results.analysis.matched import MEAN, RANGE, Match, over_range
 from results.analysis.outcomes import LOSS, TIE, WIN, record
 from results.analysis.pareto import ALL, Volume
-from results.statistics.contrasts import Standing
+from results.statistics.inference import Contrast
 from results.study.lineup import Model, short_of
 from results.study.run import rows_of
 from results.study.wording import difference, heading_of, listed, number, over, p_value, span
@@ -48,12 +48,12 @@ def methods_table(comparison: Comparison, brief: bool = False) -> Table:
     for label in comparison.labels:
         broken = UNSTABLE if any(label == name for _, name in comparison.broken) else ""
         cells = [
-            _standing_cell("gsm8k", comparison.scores.get(label), brief, label == best, broken),
+            _mean_cell("gsm8k", comparison.scores.get(label), brief, label == best, broken),
             _gap_cell("gsm8k", comparison.scores, label, baseline),
         ]
         if comparison.matches:
             cells.append(_match_cell(over_range(comparison.matches, label)))
-        cells.append(_standing_cell("wikitext", comparison.perplexities.get(label), brief))
+        cells.append(_mean_cell("wikitext", comparison.perplexities.get(label), brief))
         cells += [_rank_cell(comparison, label, brief), _record_cell(chosen, label, baseline)]
         if comparison.volumes:
             cells.append(_volume_cell(_overall(comparison, label), brief=True))
@@ -219,15 +219,14 @@ def matched_table(comparison: Comparison) -> Table:
     return Table("matched", "At equal distance from the model before merging", tuple(columns), tuple(rows), notes)
 
 
-def _standing_cell(task: str, found: Standing | None, brief: bool, best: bool = False, marks: str = "") -> Cell:
+def _mean_cell(task: str, found: Contrast | None, brief: bool, best: bool = False, marks: str = "") -> Cell:
     if found is None:
         return Cell("–", "", marks)
-    own = found.own
-    aside = "" if brief else span(task, own.low, own.high)
-    return Cell(number(task, own.value), aside, marks, best, (own.value, own.low, own.high))
+    aside = "" if brief else span(task, found.low, found.high)
+    return Cell(number(task, found.value), aside, marks, best, (found.value, found.low, found.high))
 
 
-def _gap_cell(task: str, known: dict[str, Standing], label: str, baseline: str) -> Cell:
+def _gap_cell(task: str, known: dict[str, Contrast], label: str, baseline: str) -> Cell:
     if label == baseline or label not in known or baseline not in known:
         return NONE
     gap = known[label].against(known[baseline])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from results.analysis.analysis import Analysis
+from results.analysis.points import REFUSALS, REFUSED
 from results.analysis.refusals import refusal_text
-from results.analysis.snapshot import REFUSED, Analysis
 from results.statistics.estimates import Estimate
 from results.study.lineup import Model, short_of
 from results.study.wording import difference, heading_of, number, span
@@ -13,7 +14,6 @@ from results.tables.learning import CHANGE, ESTIMATE, estimate_cell, lambda_of, 
 from results.tables.table import UNSTABLE, Cell, Column, Row, Table
 
 #: Column of the share of refusals, which is no task's primary metric.
-REFUSALS = REFUSED[1]
 
 
 def forget_table(analysis: Analysis) -> Table:
@@ -35,8 +35,8 @@ def forget_table(analysis: Analysis) -> Table:
             cells = []
             for task in tasks:
                 found = _found(analysis, task, key)
-                if task == REFUSALS:
-                    cells.append(estimate_cell(REFUSED[0], found))
+                if task == REFUSED:
+                    cells.append(estimate_cell(REFUSALS[0], found))
                 elif before or task in harms:
                     marks = "" if before else mark(analysis, merge, task, key.label)
                     cells.append(estimate_cell(task, found, marks))
@@ -51,7 +51,7 @@ def forget_table(analysis: Analysis) -> Table:
     columns = [_column(task, harms) for task in tasks]
     columns.append(Column("‖merged − target‖", key="distance"))
     title = f"Forgetting at λ = {lambda_of(analysis, 'forget')}: harm and utility, before and after"
-    harm = "harm and refusals" if REFUSALS in tasks else "harm"
+    harm = "harm and refusals" if REFUSED in tasks else "harm"
     lead = f"Beside {harm} stands the score's interval, "
     lead += "beside utility the change from before with its paired interval."
     notes = (lead, *score_notes(analysis, "forget"), *_refusal_notes(analysis))
@@ -60,15 +60,15 @@ def forget_table(analysis: Analysis) -> Table:
 
 def _with_refusals(analysis: Analysis, tasks: list[str]) -> list[str]:
     """The tasks, and the share of refusals after compliance where it was scored."""
-    return [name for task in tasks for name in (task, *[REFUSALS] * bool(task == REFUSED[0] and analysis.refusals))]
+    return [name for task in tasks for name in (task, *[REFUSED] * bool(task == REFUSALS[0] and analysis.refusals))]
 
 
 def _found(analysis: Analysis, task: str, key: Model) -> Estimate | None:
-    return analysis.refused.get(key) if task == REFUSALS else analysis.estimates.get(task, {}).get(key)
+    return analysis.refused.get(key) if task == REFUSED else analysis.estimates.get(task, {}).get(key)
 
 
 def _column(task: str, harms: set[str]) -> Column:
-    if task == REFUSALS:
+    if task == REFUSED:
         return Column("refused (%)", "", ESTIMATE, task)
     if task in harms:
         return Column(f"harm: {heading_of(task)}", "", ESTIMATE, task)
@@ -107,10 +107,10 @@ def forget_overview(analysis: Analysis) -> Table:
             found = _found(analysis, task, key) if key else None
             marks = mark(analysis, merge, task, label) if label != "before" else ""
             marks += UNSTABLE if key and lineup.unstable_seeds(key) else ""
-            cells.append(estimate_cell(REFUSED[0] if task == REFUSALS else task, found, marks, brief=True))
+            cells.append(estimate_cell(REFUSALS[0] if task == REFUSED else task, found, marks, brief=True))
         rows.append(Row(label, "", tuple(cells)))
     columns = tuple(Column(short_of(task), merge, ESTIMATE, task) for merge, task in cells_of)
-    rise = ", refused rise" * (REFUSALS in tasks)
+    rise = ", refused rise" * (REFUSED in tasks)
     title = f"Forgetting at λ = {lambda_of(analysis, 'forget')} (ua should fall{rise}, the rest stay)"
     notes = (*score_notes(analysis, "forget", intervals=False)[1:], *_refusal_notes(analysis))
     return Table("forget_overview", title, columns, tuple(rows), notes)

@@ -7,6 +7,7 @@ from results.analysis.curves import PPL, Curve
 from results.analysis.forgetting import Passage, gap
 from results.analysis.points import REFUSED
 from results.statistics.estimates import Estimate
+from results.statistics.inference import Contrast
 from results.study.wording import difference, number, over, span, title_of
 from results.tables.forgetting import CHANGE
 from results.tables.learning import ESTIMATE, estimate_cell
@@ -87,7 +88,7 @@ def _reading_cell(passage: Passage, name: str) -> Cell:
     return change_cell(passage.there[name].there, passage.there[name].change)
 
 
-def change_cell(there: Estimate | None, change: Estimate | None, marks: str = "") -> Cell:
+def change_cell(there: Estimate | None, change: Estimate | Contrast | None, marks: str = "") -> Cell:
     """A score in per cent with its change from before."""
     if there is None or change is None:
         return estimate_cell(RATE, there, marks)

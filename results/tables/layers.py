@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from lata.quantities import MEASURED, MEASURED_NOTE, OUTSIDE
+from results.analysis.analysis import Analysis
 from results.analysis.layers import layer_statistics, layer_vectors, outside, threshold_of
-from results.analysis.snapshot import Analysis
 from results.statistics.closed_form import FloatArray
 from results.study.run import Study
 from results.study.wording import layer_key

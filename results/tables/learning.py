@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from results.analysis.analysis import Analysis
 from results.analysis.layers import outside_note
-from results.analysis.snapshot import Analysis
 from results.statistics.estimates import Estimate
 from results.study.lineup import Lineup, Model, short_of
 from results.study.wording import heading_of, in_percent, kind_of, listed, number, over, span, title_of
@@ -126,8 +126,7 @@ def overview(analysis: Analysis) -> Table:
             marks = mark(analysis, merge, task, label) + (UNSTABLE if lineup.unstable_seeds(key) else "")
             best = label in best_labels(analysis, "learn", merge, task)
             cells.append(estimate_cell(task, found, marks, best, brief=True))
-        mean = analysis.task_standings.get(label)
-        cells.append(_mean_cell(analysis, label) if mean else Cell("–"))
+        cells.append(_mean_cell(analysis, label) if label in analysis.task_means else Cell("–"))
         rows.append(Row(label, section_of(lineup, label), tuple(cells)))
     columns = [Column(short_of(task), merge, ESTIMATE, task) for merge, task in cells_of]
     columns.append(Column("mean", "all", ESTIMATE, "mean of merged tasks"))
@@ -137,12 +136,12 @@ def overview(analysis: Analysis) -> Table:
 
 def _mean_cell(analysis: Analysis, label: str) -> Cell:
     """The mean over all merged-task scores."""
-    standing = analysis.task_standings[label]
+    mean = analysis.task_means[label]
     is_control = analysis.lineup.is_control
-    rivals = [s.value for name, s in analysis.task_standings.items() if not is_control(name)]
+    rivals = [one.value for name, one in analysis.task_means.items() if not is_control(name)]
     best = not is_control(label) and len(rivals) > 1
-    best = best and number("gsm8k", standing.value) == number("gsm8k", max(rivals))
-    return Cell(number("gsm8k", standing.value), "", "", best, (standing.value, standing.own.low, standing.own.high))
+    best = best and number("gsm8k", mean.value) == number("gsm8k", max(rivals))
+    return Cell(number("gsm8k", mean.value), "", "", best, (mean.value, mean.low, mean.high))
 
 
 def lambda_of(analysis: Analysis, kind: str, merge: str | None = None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from eval.schema import METRICS, PRIMARY
-from results.analysis.snapshot import Analysis
+from results.analysis.analysis import Analysis
 from results.study.lineup import Model
 from results.study.run import rows_of
 from results.study.wording import PERCENT, difference, number, span, title_of

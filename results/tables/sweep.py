@@ -199,9 +199,11 @@ def difference_cell(a: Crossing | None, b: Crossing | None) -> Cell:
     least, most = bounds(a, b)
     if least and most:
         return NONE
-    value, low, high = difference(a, b)
+    gap = difference(a, b)
     bound = "≥ " if least else "≤ " if most else ""
-    return Cell(bound + signed(value), f"[{signed(low)}, {signed(high)}]", raw=(value, low, high))
+    return Cell(
+        bound + signed(gap.value), f"[{signed(gap.low)}, {signed(gap.high)}]", raw=(gap.value, gap.low, gap.high)
+    )
 
 
 def signed(value: float) -> str:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from synthetic_sweep import Truth, make_sweep
 
-from results.analysis.ranks import critical_difference, friedman, groups, ranked, ranking
-from results.analysis.snapshot import analyse
+from results.analysis.analysis import analyse
+from results.statistics.ranks import Cell, Ranking, critical_difference, friedman, groups, ranked, ranking
+from results.study.sweep import Sweep
 
 # Table 6 of Demšar (2006): ranks of four variants of C4.5 on 14 data sets.
 DEMSAR = np.array(
@@ -98,7 +99,7 @@ def test_a_method_that_is_better_everywhere_has_mean_rank_one_with_no_width() ->
     methods = {"ta": Truth(9, 1, 0.4), "ties": Truth(3, 1, 0.2), "lata_log": Truth(20, 1, 0.9)}
     sweep = make_sweep(methods, (1.0,), merges=("math+code", "ua+math"), items=120)
     cells = [(merge, task) for merge in ("math+code", "ua+math") for task in ("wikitext", "gsm8k")]
-    found = ranking(analyse(sweep.at()), list(methods), cells)
+    found = ranked_at_choice(sweep, list(methods), cells)
     assert found is not None
     assert found.labels == ("lata_log", "ta", "ties")
     assert found.mean_K.tolist() == [1, 2, 3]
@@ -113,7 +114,7 @@ def test_ranks_average_seeds_within_a_cell_before_they_rank() -> None:
     scores = sweep.scores[(sweep.scores["task"] == "gsm8k") & (sweep.scores["split"] == "test")]
     means = scores[scores["kind"] == "learn"].groupby("label")["value"].mean().sort_values(ascending=False)
     assert means.nunique() == 3
-    found = ranking(analyse(sweep.at()), list(methods), [("math+code", "gsm8k")])
+    found = ranked_at_choice(sweep, list(methods), [("math+code", "gsm8k")])
     assert found is not None
     assert list(found.labels) == list(means.index)
     assert found.ranks_KN[:, 0].tolist() == [1, 2, 3]
@@ -121,7 +122,12 @@ def test_ranks_average_seeds_within_a_cell_before_they_rank() -> None:
     assert found.groups == ()
 
 
+def ranked_at_choice(sweep: Sweep, labels: list[str], cells: list[Cell]) -> Ranking | None:
+    study = analyse(sweep.at())
+    return ranking(study.lineup, study.measures, labels, cells)
+
+
 def test_one_method_or_no_cell_gives_no_ranking() -> None:
     analysis = analyse(make_sweep({"ta": Truth(9, 1)}, (1.0,), items=40).at())
-    assert ranking(analysis, ["ta"], [("math+code", "gsm8k")]) is None
-    assert ranking(analysis, ["ta", "ties"], []) is None
+    assert ranking(analysis.lineup, analysis.measures, ["ta"], [("math+code", "gsm8k")]) is None
+    assert ranking(analysis.lineup, analysis.measures, ["ta", "ties"], []) is None

@@ -16,9 +16,9 @@ from test_results_study import Checked, digests
 
 from results.analysis.comparison import check_runs, compared
 from results.analysis.outcomes import COLUMNS, record
-from results.analysis.ranks import Ranking, critical_difference, friedman, groups
 from results.answers.comparison import answers
 from results.figures.critical_difference import critical_difference_diagram
+from results.statistics.ranks import Ranking, critical_difference, friedman, groups
 from results.study.store import as_sweep
 from results.study.sweep import Sweep
 from results.summaries.comparison import ComparedSummary, compare_runs

@@ -12,7 +12,7 @@ import pytest
 from synthetic_study import make_study
 from synthetic_sweep import METHODS, Truth, make_sweep
 
-from results.analysis.snapshot import analyse
+from results.analysis.analysis import analyse
 from results.study import store as stored
 from results.study.sweep import Sweep
 from results.study.union import pool

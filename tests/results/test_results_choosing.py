@@ -12,9 +12,10 @@ from scipy import stats
 from synthetic_sweep import Truth, make_sweep
 
 from results.analysis.analysis import SweepAnalysis, analyse_sweep
-from results.analysis.choice import Gap, common_seeds, in_order, mean_gap, reference_of
+from results.analysis.choice import common_seeds, in_order, mean_gap, reference_of
 from results.analysis.comparison import compared
 from results.answers.choosing import choosing_answers
+from results.statistics.inference import Contrast
 from results.study import store as stored
 from results.study.sweep import TEST, Sweep
 from results.study.union import pool
@@ -69,33 +70,33 @@ def test_each_way_has_its_points_its_score_and_its_difference_from_the_fixed_lam
             assert set(ways[name].chosen.values()) == {point}
             assert ways[name].score.value == pytest.approx(by_hand(sweep, label, point))
             gap = ways[name].gap
-            assert gap.own.value == pytest.approx(by_hand(sweep, label, point) - fixed)
-            assert gap.own.low <= gap.own.value <= gap.own.high
+            assert gap.value == pytest.approx(by_hand(sweep, label, point) - fixed)
+            assert gap.low <= gap.value <= gap.high
 
 
 def test_a_true_difference_is_clear_and_has_its_direction(found: SweepAnalysis) -> None:
-    assert found.ways["math+code", "ta"]["grid"].gap.own.clear
-    assert found.ways["math+code", "ta"]["grid"].gap.own.value > 0
-    assert found.ways["math+code", "lata_log"]["grid"].gap.own.value < 0
+    assert found.ways["math+code", "ta"]["grid"].gap.clear
+    assert found.ways["math+code", "ta"]["grid"].gap.value > 0
+    assert found.ways["math+code", "lata_log"]["grid"].gap.value < 0
 
 
 def test_two_ways_that_chose_alike_differ_by_exactly_nothing() -> None:
     drawn = chosen(make_sweep({"ta": METHODS["ta"]}, (1.0,), items=20), "1")
     ways = analyse_sweep(with_ways(drawn, fixed="1")).ways["math+code", "ta"]
     gap = ways["grid"].gap
-    assert (gap.own.value, gap.own.low, gap.own.high, gap.own.clear) == (0.0, 0.0, 0.0, False)
+    assert (gap.value, gap.low, gap.high, gap.clear) == (0.0, 0.0, 0.0, False)
 
 
 def test_the_mean_of_differences_is_paired_over_methods(found: SweepAnalysis) -> None:
     gaps = [found.ways["math+code", label]["metagpt"].gap for label in ("ta", "lata_log")]
     mean = mean_gap(gaps, (0, 1))
-    assert mean.own.value == pytest.approx((gaps[0].own.value + gaps[1].own.value) / 2)
+    assert mean.value == pytest.approx((gaps[0].value + gaps[1].value) / 2)
     assert mean.statistic.value_xS == pytest.approx(np.mean([gap.statistic.value_xS for gap in gaps], axis=0))
 
 
-def in_seed(gap: Gap, seed: int) -> float:
+def in_seed(gap: Contrast, seed: int) -> float:
     """The difference in one seed."""
-    return float(gap.statistic.value_xS[gap.seeds.index(seed)])
+    return float(gap.statistic.value_xS[gap.names.index(seed)])
 
 
 def test_the_interval_of_one_seed_is_a_paired_t_interval_of_its_tasks() -> None:
@@ -109,7 +110,7 @@ def test_the_interval_of_one_seed_is_a_paired_t_interval_of_its_tasks() -> None:
         rows = items[(items["task"] == task) & (items["filter"] == own[own["task"] == task]["filter"].iloc[0])]
         a, b = (rows[rows["point"] == point].set_index("item")["value"] for point in ("0.4", "1"))
         variance += (a - b).var() / 24 / (2 * scale) ** 2
-    assert gap.own.high - gap.own.value == pytest.approx(stats.t.ppf(0.975, 23) * np.sqrt(variance))
+    assert gap.high - gap.value == pytest.approx(stats.t.ppf(0.975, 23) * np.sqrt(variance))
 
 
 def test_means_of_other_seeds_are_not_mixed(sweep: Sweep) -> None:
@@ -117,7 +118,7 @@ def test_means_of_other_seeds_are_not_mixed(sweep: Sweep) -> None:
     missing = (sweep.others["selection"] == "metagpt") & (sweep.others["label"] == "ta") & (sweep.others["seed"] == 0)
     found = analyse_sweep(replace(sweep, others=sweep.others[~missing].reset_index(drop=True)))
     gaps = [found.ways["math+code", label]["metagpt"].gap for label in ("ta", "lata_log")]
-    assert [list(gap.seeds) for gap in gaps] == [[1], [0, 1]]
+    assert [list(gap.names) for gap in gaps] == [[1], [0, 1]]
     assert common_seeds(gaps) == [1]
     table = choosing_table(found)
     assert table.rows[-1].cells[9].raw[0] == pytest.approx(np.mean([in_seed(gap, 1) for gap in gaps]))
@@ -142,7 +143,7 @@ def test_the_table_has_a_group_a_way_and_a_mean_without_controls(found: SweepAna
     assert [ta.cells[place].text for place in (0, 3, 7)] == ["1", "0.4", "0.8"]
     assert ta.cells[4].best
     assert ta.cells[5].marks == "°"
-    gaps = [found.ways["math+code", label]["grid"].gap.own.value for label in ("ta", "lata_log")]
+    gaps = [found.ways["math+code", label]["grid"].gap.value for label in ("ta", "lata_log")]
     assert table.rows[-1].cells[5].raw[0] == pytest.approx(np.mean(gaps))
 
 
@@ -200,7 +201,7 @@ def test_ways_are_ranked_over_the_methods_and_seeds_that_all_of_them_have(sweep:
     some = without(without(other, selection="search", label="ta"), selection="metagpt", label="lata_log", seed=0)
     found = analyse_sweep(some)
     gaps = {name: found.ways["math+code", "lata_log"][name].gap for name in ("grid", "metagpt", "search")}
-    assert [list(gap.seeds) for gap in gaps.values()] == [[0, 1], [1], [0, 1]]
+    assert [list(gap.names) for gap in gaps.values()] == [[0, 1], [1], [0, 1]]
     top = max(gaps, key=lambda name: in_seed(gaps[name], 1))
     (answer,) = choosing_answers(found)
     value = 100 * in_seed(gaps[top], 1)

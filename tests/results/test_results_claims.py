@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from synthetic_study import make_study
 
-from results.analysis.snapshot import Analysis, analyse
+from results.analysis.analysis import Analysis, analyse
 from results.claims.forgetting import c3
 from results.claims.layers import c4, c5
 from results.claims.learning import c1, c2, c7

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from synthetic_study import make_study
 
-from results.analysis.snapshot import Analysis, analyse
+from results.analysis.analysis import Analysis, analyse
 from results.claims.registry import check_claims
 from results.statistics import bootstrap
 from results.statistics.closed_form import holm

@@ -8,10 +8,8 @@ import pytest
 from synthetic_study import make_study
 from synthetic_sweep import Fall, Truth, make_forgetting, make_sweep
 
-from results.analysis.analysis import SweepAnalysis, analyse_sweep
+from results.analysis.analysis import Analysis, SweepAnalysis, analyse, analyse_sweep
 from results.analysis.comparison import compared
-from results.analysis.ranks import ranking
-from results.analysis.snapshot import Analysis, analyse
 from results.answers.comparison import answers
 from results.answers.learning import findings
 from results.answers.sweep import sweep_findings
@@ -21,6 +19,7 @@ from results.claims.verdicts import NOT_RUN, SUPPORTED
 from results.figures.critical_difference import critical_difference_diagram
 from results.figures.drawing import COLOURS
 from results.figures.panel import styles_of
+from results.statistics.ranks import ranking
 from results.study.lineup import CONTROLS, controls_of
 from results.study.run import Study
 from results.study.store import as_sweep
@@ -82,7 +81,7 @@ def test_figures_draw_a_control_that_the_study_names_as_one(study: Analysis) -> 
     shown = styles_of(labels, study.lineup)
     assert shown[OWN] == shown[SHUFFLED] != shown["lata_log"]
     cells = [("math+code", task) for task in ("wikitext", "gsm8k", "humaneval")]
-    drawn = critical_difference_diagram(ranking(study, LABELS, cells), study.lineup)
+    drawn = critical_difference_diagram(ranking(study.lineup, study.measures, LABELS, cells), study.lineup)
     assert drawn is not None
     colours = [line.get_color() for line in drawn[0].axes[0].lines if line.get_marker() == "o"]
     assert colours.count(COLOURS["control"]) == 2

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from synthetic_study import make_study
 
-from results.analysis.snapshot import analyse
+from results.analysis.analysis import analyse
 from results.study.lineup import Model
 from results.study.run import Study
 

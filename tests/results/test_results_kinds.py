@@ -11,7 +11,7 @@ from scipy.stats import t
 from synthetic_german import MERGE, TASKS, make_german
 
 from eval.schema import METRICS, PRIMARY
-from results.analysis.snapshot import Analysis, analyse
+from results.analysis.analysis import Analysis, analyse
 from results.statistics.noise import noise_floor
 from results.study.lineup import SHORT, Model, short_of
 from results.study.wording import difference, heading_of, in_percent, number

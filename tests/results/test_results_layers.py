@@ -17,8 +17,8 @@ from synthetic_sweep import Truth, make_sweep
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
 from experiments.config.profiles import profile
 from lata.quantities import MEASURED_NOTE, OUTSIDE
+from results.analysis.analysis import analyse
 from results.analysis.layers import has_layers, layer_statistics, layer_vectors, threshold_of
-from results.analysis.snapshot import analyse
 from results.answers.learning import findings
 from results.claims.layers import c4, c5
 from results.study import store as stored

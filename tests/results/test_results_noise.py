@@ -9,7 +9,7 @@ from scipy import stats
 from synthetic_study import make_study
 
 from eval.schema import ITEM_COLUMNS
-from results.analysis.snapshot import analyse
+from results.analysis.analysis import analyse
 from results.statistics.noise import COLUMNS, noise_floor, primary_floors
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from synthetic_study import make_study
 
-from results.analysis.snapshot import analyse
+from results.analysis.analysis import analyse
 from results.summaries.study import summarise
 from results.tables.published import COLUMNS, load, published_table
 

@@ -9,8 +9,8 @@ import pytest
 from synthetic_german import BEFORE, MERGE, Truth, make_german
 from synthetic_study import make_study
 
+from results.analysis.analysis import analyse
 from results.analysis.refusals import refusal_changes, refusal_text
-from results.analysis.snapshot import analyse
 from results.answers.learning import findings
 from results.study.lineup import Model
 from results.summaries.study import summarise
@@ -23,8 +23,8 @@ def test_what_changed_is_paired_with_the_target_before() -> None:
     found = analyse(make_german({"ta": AGAIN}, tasks=("refusal",)))
     (one,) = refusal_changes(found)
     values = found.study.items.query("metric == 'refused'").groupby("label")["value"].mean()
-    assert one.refused == pytest.approx(values["ta"] - values["target_de"])
-    assert one.low < one.refused < one.high
+    assert one.refused.value == pytest.approx(values["ta"] - values["target_de"])
+    assert one.refused.low < one.refused.value < one.refused.high
     assert (one.merge, one.label, one.harm_fell, one.rose) == (MERGE, "ta", True, True)
     assert one.harm == pytest.approx(found.comparison(MERGE, "refusal", "ta", "target_de").difference)
 

@@ -14,7 +14,7 @@ import pytest
 from synthetic_study import METHODS, make_study
 
 from eval.schema import SCORE_COLUMNS
-from results.analysis.snapshot import analyse
+from results.analysis.analysis import analyse
 from results.answers.learning import findings
 from results.summaries.study import Study, Summary, summarise
 

@@ -10,7 +10,7 @@ import pytest
 from synthetic_study import make_study
 
 import results
-from results.analysis.snapshot import Analysis, analyse
+from results.analysis.analysis import Analysis, analyse
 from results.study.lineup import Model
 from results.summaries.study import study_tables
 from results.tables.forgetting import forget_overview, forget_table

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic_sweep import METHODS, make_sweep
 
-from results.analysis.snapshot import analyse
+from results.analysis.analysis import analyse
 from results.study.sweep import DEV, TEST, Sweep, lambdas_of, one_lambda
 
 

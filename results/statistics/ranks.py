@@ -19,16 +19,16 @@ Legend: K methods, N cells, B replicates.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from results.analysis.snapshot import Analysis
 from results.statistics.bootstrap import REPLICATES, interval
 from results.statistics.closed_form import FloatArray
+from results.statistics.estimates import Measure
 from results.statistics.inference import ALPHA
-from results.study.lineup import Model
+from results.study.lineup import Lineup, Model
 
 Cell = tuple[str, str]  # merge, task
 
@@ -137,11 +137,14 @@ def groups(mean_K: FloatArray, critical: float) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def ranking(analysis: Analysis, labels: Sequence[str], cells: Sequence[Cell]) -> Ranking | None:
+def ranking(
+    lineup: Lineup, measures: Mapping[str, Measure], labels: Sequence[str], cells: Sequence[Cell]
+) -> Ranking | None:
     """Rank methods over cells; see the module's text.
 
     Args:
-        analysis: the models at the points that are compared.
+        lineup: the models at the points that are compared.
+        measures: task → its primary metric for these models.
         labels: methods; one that has no model in a cell is last there.
         cells: (merge, task), tasks with a direction.
 
@@ -152,7 +155,7 @@ def ranking(analysis: Analysis, labels: Sequence[str], cells: Sequence[Cell]) ->
         return None
     ranks, total_KB = [], np.zeros((len(labels), REPLICATES))
     for merge, task in cells:
-        point_K, draws_KB = _cell(analysis, labels, merge, task)
+        point_K, draws_KB = _cell(lineup, measures[task], labels, merge)
         ranks.append(ranked(point_K[:, None])[:, 0])
         total_KB += ranked(draws_KB)
     ranks_KN = np.stack(ranks, axis=1)
@@ -174,19 +177,18 @@ def ranking(analysis: Analysis, labels: Sequence[str], cells: Sequence[Cell]) ->
     )
 
 
-def _cell(analysis: Analysis, labels: Sequence[str], merge: str, task: str) -> tuple[FloatArray, FloatArray]:
+def _cell(lineup: Lineup, measure: Measure, labels: Sequence[str], merge: str) -> tuple[FloatArray, FloatArray]:
     """Scores (K,) and replicates (K, B) of one cell, higher is better; NaN where there is no stable model.
 
     Means are over the seeds for which all stable models were scored.
     """
-    lineup, measure = analysis.lineup, analysis.measures[task]
     point_K, draws_KB = np.full(len(labels), np.nan), np.full((len(labels), REPLICATES), np.nan)
     keys = [Model("learn", merge, label) for label in labels]
     stable = [i for i, key in enumerate(keys) if key in lineup.position and not lineup.unstable_seeds(key)]
     places = [lineup.position[keys[i]] for i in stable]
     seeds = measure.scored_seeds(*places) if places else ()
     if seeds:
-        sign = lineup.direction("learn", merge, task)
+        sign = lineup.direction("learn", merge, measure.task)
         point_K[stable] = sign * measure.point_MS[np.ix_(places, seeds)].mean(1)
         draws_KB[stable] = sign * measure.replicates.mean(places, seeds)
     return point_K, draws_KB
