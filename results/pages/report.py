@@ -111,7 +111,7 @@ def comparison_report(
         figures=figures,
         seeds=len(comparison.lineup.seeds),
         baseline=comparison.baseline,
-        no_curves=comparison.absent["curves"] if comparison.curves is None else "",
+        no_curves="" if comparison.curves else comparison.absent.get("curves", ""),
         commands=str(comparison.meta.get("command", "–")).split(" + "),
     )
 
