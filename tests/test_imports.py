@@ -15,7 +15,7 @@ PARTS = ("lata", "eval", "results", "experiments")
 ALLOWED = {
     "lata": set(),
     "eval": {"lata.code_version"},
-    "results": {"eval.schema", "lata.names", "lata.quantities", "lata.templates"},
+    "results": {"eval.schema", "lata.names", "lata.quantities", "lata.output.templates"},
     "experiments": {"lata", "eval", "results"},
 }
 #: Packages (and modules of `eval`) from those that know no other to those that know all.

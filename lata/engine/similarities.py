@@ -17,7 +17,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from lata.quantities import MEASURED
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lata.engine.layers import Blocks
     from lata.engine.weighting import Vector
 
 
@@ -78,6 +79,28 @@ class LayerVectors:
     outside_T: np.ndarray
     depths: tuple[int, ...]
 
+    def numbers(self) -> list[Any]:
+        """All that was measured as lists, which `from_numbers` takes."""
+        arrays = (self.similarity.values_LT, self.cosine_LT, self.share_LT, self.outside_T)
+        return [array.tolist() for array in arrays]
+
+    @classmethod
+    def from_numbers(
+        cls,
+        numbers: Sequence[Any],
+        tasks: Sequence[str],
+        layer_of: Mapping[str, str | None],
+        outside: str,
+        blocks: Blocks,
+    ) -> LayerVectors:
+        """What `numbers` was made of, on the same layers."""
+        layers = tuple(layers_in_order(layer_of))
+        values_LT, cosine_LT, share_LT = (
+            np.array(rows, dtype=np.float64).reshape(-1, len(tasks)) for rows in numbers[:3]
+        )
+        similarity = Similarity(layers, tuple(tasks), values_LT, layer_of, outside)
+        return cls(similarity, cosine_LT, share_LT, np.array(numbers[3]), tuple(map(blocks.depth, layers)))
+
     def table(self) -> pd.DataFrame:
         """A row a layer; columns (quantity, task): ``similarity``, ``cosine`` and ``share`` of every task.
 
@@ -96,26 +119,16 @@ class LayerVectors:
         return table
 
 
-def measure(stream: Stream, tasks: Sequence[str], granularity: str = "block", outside: str = "keep") -> Similarity:
-    """Measure `Similarity` of the stream's checkpoints, ``base`` among them, in one pass over what is ranked.
-
-    A layer whose τ_t is zero bit for bit has similarity exactly 1. A layer whose τ_instr or τ_comp,t is all zero
-    has no cosine; it is NaN here and named in a warning.
-    """
-    # Which parameters are ranked depends on `outside` alone.
-    layer_of = layer_map(stream.names, "tensor", outside, stream.blocks)
-    ranked = [name for name in stream.names if layer_of[name] is not None]
-    found = stream.each(lambda block: _complex_sums(block, tasks), ranked)
-    return _similarity(stream, tasks, _gathered(found), granularity, outside)
-
-
 def measure_each(
     stream: Stream, tasks: Sequence[str], granularities: Sequence[str], outside: str = "keep"
 ) -> dict[str, LayerVectors]:
-    """As `measure` for several granularities, and `LayerVectors`; in one pass over all parameters.
+    """Measure `LayerVectors` of the stream's checkpoints, ``base`` among them, in one pass over all parameters.
+
+    A layer whose τ_t is zero bit for bit has similarity exactly 1. A layer whose τ_instr or τ_comp,t is all zero
+    has no cosine; it is NaN here and named in a warning.
 
     Returns:
-        granularity → what was measured; similarities have the bits that `measure` gives.
+        granularity → what was measured; the similarities of one do not depend on which others are asked for.
     """
     layer_of = layer_map(stream.names, "tensor", outside, stream.blocks)
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from lata.engine.layers import layer_map, layers_in_order
+from lata.engine.layers import layer_map
 from lata.engine.stream import Block, Piece, Scratch, Stream
 from lata.numerics.dtypes import Float
 
 if TYPE_CHECKING:
     from lata.engine.layers import Blocks
-    from lata.engine.similarities import Similarity
+    from lata.engine.similarities import LayerVectors, Similarity
 
-    #: (granularity, outside, tasks) → similarity.
-    Measured = dict[tuple[str, str, tuple[str, ...]], Similarity]
+    #: (granularity, outside, tasks) → what was measured of layers.
+    Measured = dict[tuple[str, str, tuple[str, ...]], LayerVectors]
 
 #: What a method makes: D of one block, or None where nothing is added to the start.
 Direction = Callable[[Block], "Float | None"]
@@ -50,7 +50,7 @@ class TaskVectors:
         tasks: names of the experts; sorted here, so that the order given does not matter.
         scales: λ_t of each task, where tasks have one of their own.
         journal: keeps statistics.
-        measured: similarities that were measured on the same checkpoints before; those measured here are added.
+        measured: what was measured of layers on the same checkpoints before; what is measured here is added.
     """
 
     def __init__(
@@ -91,20 +91,19 @@ class TaskVectors:
         return self._stream.blocks
 
     def similarity(self, granularity: str, outside: str) -> Similarity:
-        """s_t[l] of every task; one pass, which also reads θ_base."""
-        from lata.engine.similarities import Similarity, measure
+        """s_t[l] of every task; one pass, which also reads θ_base. `measured` has what else it tells of layers."""
+        from lata.engine.similarities import LayerVectors, measure_each
 
         key = (granularity, outside, self.tasks)
-        if key in self.measured:
-            return self.measured[key]
-        if "base" not in self._stream.sources:
-            raise ValueError("similarity compares layers with θ_base: give the base model")
-        values = self._once(lambda: measure(self._stream, self.tasks, granularity, outside).values_LT.tolist())
-        layer_of = layer_map(self.names, granularity, outside, self.blocks)
-        layers = tuple(layers_in_order(layer_of))
-        values_LT = np.array(values).reshape(-1, len(self.tasks))
-        self.measured[key] = Similarity(layers, self.tasks, values_LT, layer_of, outside)
-        return self.measured[key]
+        if key not in self.measured:
+            if "base" not in self._stream.sources:
+                raise ValueError("similarity compares layers with θ_base: give the base model")
+            numbers = self._once(
+                lambda: measure_each(self._stream, self.tasks, (granularity,), outside)[granularity].numbers()
+            )
+            layer_of = layer_map(self.names, granularity, outside, self.blocks)
+            self.measured[key] = LayerVectors.from_numbers(numbers, self.tasks, layer_of, outside, self.blocks)
+        return self.measured[key].similarity
 
     def limits(self, view: View, density: float) -> dict[str, float]:
         """For each task the (d − ⌊d·density⌋)-th smallest magnitude of all d elements together; two passes.

@@ -47,7 +47,7 @@ def describe(
         parameters_count=sum(dtypes.values()),
         dtypes={dtype: count for dtype, count in dtypes.items() if count},
         weights_LT=_layer_weights(job, vectors, direction),
-        similarity_LT=_similarity(vectors),
+        **_measured(vectors),
         versions={name: metadata.version(name) for name in ("lata-bench", "numpy", "numba")},
         warnings=tuple(dict.fromkeys(warnings)),
     )
@@ -95,8 +95,14 @@ def _layer_weights(job: Job, vectors: TaskVectors, direction: Direction) -> Laye
     )
 
 
-def _similarity(vectors: TaskVectors) -> LayerTable | None:
-    for measured in vectors.measured.values():
-        values = [[None if math.isnan(value) else value for value in row] for row in measured.values_LT.tolist()]
-        return LayerTable(list(measured.layers), list(measured.tasks), values)
-    return None
+def _measured(vectors: TaskVectors) -> dict[str, Any]:
+    """What was measured of layers, where the method asked for similarities."""
+    for own in vectors.measured.values():
+        layers, tasks = list(own.similarity.layers), list(own.similarity.tasks)
+        outside = {task: share for task, share in zip(tasks, own.outside_T.tolist(), strict=True) if share == share}
+        similarity_LT, cosine_LT = (
+            LayerTable(layers, tasks, [[None if math.isnan(value) else value for value in row] for row in values_LT])
+            for values_LT in (own.similarity.values_LT.tolist(), own.cosine_LT.tolist())
+        )
+        return {"similarity_LT": similarity_LT, "cosine_LT": cosine_LT, "outside": outside}
+    return {}

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from lata.names import for_html
-from lata.templates import render
+from lata.output.templates import render
 from results.analysis.analysis import Analysis, SweepAnalysis
 from results.analysis.comparison import Comparison
 from results.analysis.curves import NORMALISED

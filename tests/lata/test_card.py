@@ -39,6 +39,8 @@ def made(**changes: Any) -> Facts:
         dtypes={"BF16": 9_241_705_984},
         weights_LT=LayerTable(["0", "1"], ["code", "math"], [[0.0, 0.5], [1.0, None]]),
         similarity_LT=LayerTable(["0", "1"], ["code", "math"], [[0.98765, 0.5], [0.25, float("nan")]]),
+        cosine_LT=LayerTable(["0", "1"], ["code", "math"], [[-0.125, 0.25], [0.0, None]]),
+        outside={"code": 0.123, "math": 0.5},
         versions={"lata": "0.2", "numpy": "2.0"},
         warnings=("math: layer 1 has no cosine",),
     )
@@ -89,9 +91,10 @@ def test_the_card_says_what_was_merged() -> None:
         f"| base | [google/gemma-2-9b@{COMMIT[:12]}](https://huggingface.co/google/gemma-2-9b/tree/{COMMIT}) |",
         "| experts.math | `gemma-math` (a folder) | `d3` |",
         " + `code\\|lora` (a folder) | `e4` |",
-        "| layer | s code | s math | w code | w math |",
-        "| 0 | 0.9877 | 0.5000 | 0.0000 | 0.5000 |",
-        "| 1 | 0.2500 | – | 1.0000 | – |",
+        "| layer | s code | s math | c code | c math | w code | w math |\n" + "| --- " * 7 + "|\n",
+        "| 0 | 0.9877 | 0.5000 | -0.1250 | 0.2500 | 0.0000 | 0.5000 |",
+        "| 1 | 0.2500 | – | 0.0000 | – | 1.0000 | – |",
+        "outside the blocks: code 12.3 %, math 50.0 % (it is added in full).",
         "- math: layer 1 has no cosine",
         "experiments.merge recipe=recipe.yaml output=NEW_FOLDER family.experts.math=FOLDER ",
         "Made with lata 0.2, numpy 2.0.",
@@ -116,6 +119,13 @@ def test_the_card_tells_no_folder_of_the_machine() -> None:
     assert yaml.safe_load(recipe(facts, {}, public=True))["family"]["base"] == "b+x"
 
 
+def test_a_card_shows_what_was_measured_alone() -> None:
+    card = model_card(made(similarity_LT=None, cosine_LT=None, outside={}))
+    assert "| layer | w code | w math |" in card
+    assert "w is the weight of a layer's task vector.\n" in card
+    assert "‖τ_t‖²" not in card
+
+
 def test_forgetting_starts_from_the_target() -> None:
     sources = {"pre": "/m/pre", "target": "org/japanese@main", "experts.ua": "/m/ua"}
     card = model_card(
@@ -127,6 +137,8 @@ def test_forgetting_starts_from_the_target() -> None:
             digests={"pre": "p", "target": "t", "experts.ua": "u", "merged": "m"},
             weights_LT=None,
             similarity_LT=None,
+            cosine_LT=None,
+            outside={},
             warnings=(),
             paper="",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from lata.templates import Markdown, render
+from lata.output.templates import Markdown, render
 
 HOSTILE = "<img src=x>|`a`[b](javascript:c)\n# d"
 

@@ -47,6 +47,8 @@ class Facts:
         dtypes: safetensors dtype → how many of the parameters are stored in it.
         weights_LT: the layer weights, for the methods that have them.
         similarity_LT: the similarities that they were made of.
+        cosine_LT: cos(τ, τ_instr), measured with the similarities.
+        outside: task → share of ‖τ‖² outside the decoder's blocks, measured with the similarities.
         versions: package → version.
         warnings: lines that the merge gave.
     """
@@ -66,6 +68,8 @@ class Facts:
     dtypes: Mapping[str, int]
     weights_LT: LayerTable | None = None
     similarity_LT: LayerTable | None = None
+    cosine_LT: LayerTable | None = None
+    outside: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ def _environment(folder: Path, is_html: bool) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["code"] = lambda text: Markdown(code(str(text)))
     return environment
