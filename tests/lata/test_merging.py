@@ -485,6 +485,20 @@ def test_the_door_prints_the_plan_and_stops_on_a_dry_run(models: Models, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_merge_by_similarity_says_what_similarity_leaves_open(models: Models, tmp_path: Path) -> None:
+    sources = {name: str(models.folder / name) for name in ("base", "pre")}
+    sources |= {f"experts.{task}": str(models.folder / task) for task in ("math", "code")}
+    facts = on_disk.run(Request(sources, "lata_linear"), tmp_path / "out").facts
+    experts = {task: models.folder / task for task in ("math", "code")}
+    table = lata.similarity_tables(models.folder / "base", models.folder / "pre", experts, ("block",))["block"]
+    assert facts.similarity_LT is not None
+    assert facts.cosine_LT is not None
+    assert facts.similarity_LT.values_LT == table["similarity"].to_numpy().tolist()
+    assert facts.cosine_LT.values_LT == table["cosine"].to_numpy().tolist()
+    assert facts.outside == table.attrs["outside"]
+    assert all(share > 0.5 for share in facts.outside.values())
+
+
 def test_similarity_is_a_table_of_layers_and_tasks(models: Models) -> None:
     table = lata.similarity(models.folder / "base", models.folder / "pre", models.experts)
     assert list(table.columns) == ["code", "math", "ua"]
