@@ -87,7 +87,8 @@ def _layer_weights(job: Job, vectors: TaskVectors, direction: Direction) -> Laye
     factors = direction.factors
     if vectors.blocks.problem or all(len(set(by_name.values())) == 1 for by_name in factors.values()):
         return None
-    layer_of = layer_map(vectors.names, str(job.parameters.get("granularity", "block")), "keep", vectors.blocks)
+    outside = "rank" if job.parameters.get("outside") == "rank" else "keep"
+    layer_of = layer_map(vectors.names, str(job.parameters.get("granularity", "block")), outside, vectors.blocks)
     layers = layers_in_order(layer_of)
     first = {key: name for name, key in reversed(layer_of.items()) if key is not None}
     return LayerTable(

@@ -119,6 +119,13 @@ def test_the_card_tells_no_folder_of_the_machine() -> None:
     assert yaml.safe_load(recipe(facts, {}, public=True))["family"]["base"] == "b+x"
 
 
+def test_numbers_of_layers_are_matched_by_name() -> None:
+    similarity = LayerTable(["embed", "0", "1"], ["code"], [[0.1], [0.2], [0.3]])
+    card = model_card(made(similarity_LT=similarity, cosine_LT=None, outside={}))
+    assert "| layer | s code | w code | w math |" in card
+    assert "| 0 | 0.2000 | 0.0000 | 0.5000 |" in card
+
+
 def test_a_card_shows_what_was_measured_alone() -> None:
     card = model_card(made(similarity_LT=None, cosine_LT=None, outside={}))
     assert "| layer | w code | w math |" in card

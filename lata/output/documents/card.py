@@ -84,13 +84,13 @@ def _layers(facts: Facts) -> tuple[list[str], list[tuple[str, list[str]]]]:
         return [], []
     tables = {"s": facts.similarity_LT, "c": facts.cosine_LT, "w": facts.weights_LT}
     columns = {
-        f"{letter} {task}": [row[number] for row in table.values_LT]
+        f"{letter} {task}": {layer: row[number] for layer, row in zip(table.layers, table.values_LT, strict=True)}
         for letter, table in tables.items()
         if table is not None
         for number, task in enumerate(table.tasks)
     }
-    rows = [[_number(value) for value in row] for row in zip(*columns.values(), strict=True)]
-    return list(columns), list(zip(facts.weights_LT.layers, rows, strict=True))
+    layers = facts.weights_LT.layers
+    return list(columns), [(layer, [_number(own.get(layer)) for own in columns.values()]) for layer in layers]
 
 
 def _warnings(facts: Facts) -> list[str]:
