@@ -354,7 +354,7 @@ def test_help_is_answered_without_heavy_imports(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stderr.strip() == "[]"
-    assert "eval: mini, paper" in done.stdout
+    assert "eval=  mini, paper" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
