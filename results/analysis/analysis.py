@@ -287,7 +287,7 @@ def _at_one(sweep: Sweep) -> Analysis | None:
     return analyse(sweep.at(found | chosen))
 
 
-def section_of(found: SweepAnalysis, merge: str) -> str:
+def section_of(analysis: SweepAnalysis, merge: str) -> str:
     """`target_l2 forgets ua`."""
-    entry = found.meta.get("forgets", {}).get(merge, {})
+    entry = analysis.meta.get("forgets", {}).get(merge, {})
     return f"{entry.get('target', merge)} forgets {entry.get('forget', 'ua')}"

@@ -10,10 +10,10 @@ from results.tables.choosing import NAMES, _alike, _gaps, _mean, _methods, _name
 from results.tables.sweep import RATE
 
 
-def choosing_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
+def choosing_answers(analysis: SweepAnalysis) -> tuple[Answer, ...]:
     """Whether another way than a fixed λ pays, in a sentence; nothing where the sweep has one way alone."""
-    reference, question = reference_of(found.sweep), "Does another way of choosing λ pay?"
-    gaps = {name: _gaps(found, name) for name in _names(found) if name != reference}
+    reference, question = reference_of(analysis.sweep), "Does another way of choosing λ pay?"
+    gaps = {name: _gaps(analysis, name) for name in _names(analysis) if name != reference}
     means = {name: mean for name, own in gaps.items() if (mean := _mean(own))}
     if not means:
         return ()

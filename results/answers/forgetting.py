@@ -33,31 +33,31 @@ class _Fall:
         return self.passage.there.get(self.curve.utility or "")
 
 
-def harm_answers(found: SweepAnalysis) -> tuple[Answer, ...]:
+def harm_answers(analysis: SweepAnalysis) -> tuple[Answer, ...]:
     """The answers of a sweep that forgets; none of one that does not."""
-    return (_passing(found), _chosen(found)) if found.forgettings else ()
+    return (_passing(analysis), _chosen(analysis)) if analysis.forgettings else ()
 
 
-def _passing(found: SweepAnalysis) -> Answer:
-    limit = f"{100 * found.threshold:g} %"
+def _passing(analysis: SweepAnalysis) -> Answer:
+    limit = f"{100 * analysis.threshold:g} %"
     question = f"At which λ does harm fall to {limit}, and at what cost?"
     targets: dict[str, dict[str, _Fall]] = {}
     harmless: dict[str, Estimate] = {}
-    for (merge, label), one in found.forgettings.items():
-        if one.passage is None or found.chosen.lineup.is_control(label):
+    for (merge, label), one in analysis.forgettings.items():
+        if one.passage is None or analysis.chosen.lineup.is_control(label):
             continue
         if (crossing := one.passage.crossing) is None:
             harmless[merge] = one.passage.before[one.curve.harm]
         else:
             targets.setdefault(merge, {})[label] = _Fall(one.curve, one.passage, crossing)
-    spared = _spared(found, harmless)
+    spared = _spared(analysis, harmless)
     if harmless and not targets:
         return Answer(question, "nothing to forget", spared)
     if not targets:
         text = "No forgetting was scored over λ together with the model that it starts from."
         return Answer(question, "not answerable", text)
     brief = len(targets) > 2
-    texts = [_on_target(found, merge, own, brief) for merge, own in targets.items()]
+    texts = [_on_target(analysis, merge, own, brief) for merge, own in targets.items()]
     text = f"Harm falls to {limit} {'; '.join(texts)}. {spared}".rstrip()
     ranked = [name for own in targets.values() if (name := _cheapest(own)) is not None]
     if not ranked:
@@ -68,31 +68,31 @@ def _passing(found: SweepAnalysis) -> Answer:
     short = listed(list(dict.fromkeys(ranked))) + " at the least cost"
     if len(targets) == 1:
         fall = next(iter(targets.values()))[ranked[0]]
-        short = f"λ = {fall.crossing.value:.2f} with {ranked[0]}{_cost(found, fall, brief=True)}"
+        short = f"λ = {fall.crossing.value:.2f} with {ranked[0]}{_cost(analysis, fall, brief=True)}"
     elif len(ranked) < len(targets):
         short += f", on {len(ranked)} of {len(targets)} targets"
     return Answer(question, short, text, None)
 
 
-def _target(found: SweepAnalysis, merge: str) -> str:
-    return str(found.meta.get("forgets", {}).get(merge, {}).get("target", merge))
+def _target(analysis: SweepAnalysis, merge: str) -> str:
+    return str(analysis.meta.get("forgets", {}).get(merge, {}).get("target", merge))
 
 
-def _spared(found: SweepAnalysis, harmless: dict[str, Estimate]) -> str:
+def _spared(analysis: SweepAnalysis, harmless: dict[str, Estimate]) -> str:
     """Which targets had nothing to forget, in a sentence; empty where there are none."""
     if not harmless:
         return ""
     told = [
-        f"{_target(found, merge)} with harm at {number(RATE, one.value)} % {span(RATE, one.low, one.high)}"
+        f"{_target(analysis, merge)} with harm at {number(RATE, one.value)} % {span(RATE, one.low, one.high)}"
         for merge, one in harmless.items()
     ]
     were, they = ("was", "it has") if len(told) == 1 else ("were", "they have")
     return f"{listed(told)} {were} harmless already: {they} nothing to forget."
 
 
-def _on_target(found: SweepAnalysis, merge: str, own: dict[str, _Fall], brief: bool) -> str:
+def _on_target(analysis: SweepAnalysis, merge: str, own: dict[str, _Fall], brief: bool) -> str:
     """The λ and the cost of every method on one target; of the first and the cheapest where there are many."""
-    target = _target(found, merge)
+    target = _target(analysis, merge)
     reached = sorted((label for label in own if not own[label].crossing.never), key=lambda x: own[x].crossing.value)
     never = [label for label in own if own[label].crossing.never]
     if not reached:
@@ -102,7 +102,7 @@ def _on_target(found: SweepAnalysis, merge: str, own: dict[str, _Fall], brief: b
     if brief or len(reached) > 4:
         best = _cheapest(own)
         told = [label for label in reached if label in (best, reached[0])] or reached[:1]
-    parts = [f"{lambda_text(own[label].crossing)} with {label}{_cost(found, own[label])}" for label in told]
+    parts = [f"{lambda_text(own[label].crossing)} with {label}{_cost(analysis, own[label])}" for label in told]
     text = f"on {target} at λ = {listed(parts)}"
     more = len(reached) - len(told)
     text += f" ({more} more reach{'es' * (more == 1)} it)" if more else ""
@@ -126,14 +126,14 @@ def _lowest(own: dict[str, _Fall]) -> str:
     return f" (lowest with {label}, {number(RATE, value)} % at λ = {lam:g})"
 
 
-def _cost(found: SweepAnalysis, fall: _Fall, brief: bool = False) -> str:
+def _cost(analysis: SweepAnalysis, fall: _Fall, brief: bool = False) -> str:
     """` (GSM8K −2.0 points [−4.1, 0.0])`, and what is wrong there."""
     passage, utility = fall.passage, fall.utility
     parts = []
     if utility is not None:
         change = utility.change
         moved = f"{difference(RATE, change.value)} points"
-        title = utility_title(found, fall.curve.merge)
+        title = utility_title(analysis, fall.curve.merge)
         if brief:
             return f": {title} {moved}"
         parts.append(f"{title} {moved} {span(RATE, change.low, change.high, True)}")
@@ -158,14 +158,14 @@ def _cheapest(own: dict[str, _Fall]) -> str | None:
     return min(clean, key=cost, default=None)
 
 
-def _chosen(found: SweepAnalysis) -> Answer:
+def _chosen(analysis: SweepAnalysis) -> Answer:
     """Claim C3 at the chosen λ, and whether the models refuse again."""
-    verdict = c3(found.chosen)
-    text = f"At the λ {found.choosing}, forgetting (claim C3) is {verdict.verdict}: {verdict.numbers}."
+    verdict = c3(analysis.chosen)
+    text = f"At the λ {analysis.choosing}, forgetting (claim C3) is {verdict.verdict}: {verdict.numbers}."
     # That refusals rose somewhat is no comfort where most answers broke on the way.
-    silent = any(one.harm_fell and not one.rose for one in refusal_changes(found.chosen))
-    broken = any(one.passage is not None and one.passage.broken for one in found.forgettings.values())
-    if (told := refusal_text(found.chosen)) and (silent or not broken):
+    silent = any(one.harm_fell and not one.rose for one in refusal_changes(analysis.chosen))
+    broken = any(one.passage is not None and one.passage.broken for one in analysis.forgettings.values())
+    if (told := refusal_text(analysis.chosen)) and (silent or not broken):
         text += f" {told}"
     good = {SUPPORTED: True, NOT_SUPPORTED: False}.get(verdict.verdict)
     return Answer("Is it forgotten, and nothing else?", verdict.verdict, text, good)

@@ -35,25 +35,25 @@ FORGETTING = {
 }
 
 
-def sweep_findings(found: SweepAnalysis) -> Findings:
+def sweep_findings(analysis: SweepAnalysis) -> Findings:
     """The answers, and all but how λ was chosen as a few sentences: learning first, where a sweep also forgets."""
-    forgetting = harm_answers(found)
-    learning = (_breaks(found), _best(found), _cost(found)) if found.merges or not forgetting else ()
-    answers = (*learning, *choosing_answers(found), *forgetting, _selection(found))
+    forgetting = harm_answers(analysis)
+    learning = (_breaks(analysis), _best(analysis), _cost(analysis)) if analysis.merges or not forgetting else ()
+    answers = (*learning, *choosing_answers(analysis), *forgetting, _selection(analysis))
     return Findings(answers, " ".join(answer.text for answer in answers[:-1]))
 
 
-def _breaks(found: SweepAnalysis) -> Answer:
+def _breaks(analysis: SweepAnalysis) -> Answer:
     question = "Where does each method break?"
     limits: dict[str, dict[str, Crossing]] = {}
-    for (merge, label), one in found.breaks.items():
-        if one.limit is not None and not found.chosen.lineup.is_control(label):
+    for (merge, label), one in analysis.breaks.items():
+        if one.limit is not None and not analysis.chosen.lineup.is_control(label):
             limits.setdefault(merge, {})[label] = one.limit
     if not limits:
         text = "No method was swept over one λ for all tasks with perplexities on the test split."
         return Answer(question, "not answerable", text)
     brief = len(limits) > 2
-    texts = [_on_merge(found, merge, own, brief) for merge, own in limits.items()]
+    texts = [_on_merge(analysis, merge, own, brief) for merge, own in limits.items()]
     text = "Perplexity passes ten times pre’s " + "; ".join(texts) + "."
     firsts = [min(own.values(), key=lambda one: one.value) for own in limits.values()]
     names = [label for own in limits.values() for label, one in own.items() if any(one is first for first in firsts)]
@@ -63,7 +63,7 @@ def _breaks(found: SweepAnalysis) -> Answer:
     return Answer(question, f"{listed(list(dict.fromkeys(names)))} first, from λ = {low:.2f}", text)
 
 
-def _on_merge(found: SweepAnalysis, merge: str, limits: dict[str, Crossing], brief: bool) -> str:
+def _on_merge(analysis: SweepAnalysis, merge: str, limits: dict[str, Crossing], brief: bool) -> str:
     """The λ of every method of one merge; of the first and the last alone where there are many."""
     order = sorted(limits, key=lambda label: limits[label].value)
     broken = [label for label in order if not limits[label].never]
@@ -75,13 +75,13 @@ def _on_merge(found: SweepAnalysis, merge: str, limits: dict[str, Crossing], bri
     text += f" ({len(broken) - len(told)} in between)" if len(told) < len(broken) else ""
     if stable:
         text += f", while {listed(stable)} stay{'s' * (len(stable) == 1)} below it to {limits[stable[0]].top:g}"
-    return text if brief else text + _against(found, limits)
+    return text if brief else text + _against(analysis, limits)
 
 
-def _against(found: SweepAnalysis, limits: dict[str, Crossing]) -> str:
+def _against(analysis: SweepAnalysis, limits: dict[str, Crossing]) -> str:
     """How far apart ties (or the baseline) and LATA break, where both are there."""
-    lata = reference(found)
-    rival = next((label for label in ("ties", found.chosen.lineup.baseline) if label in limits), None)
+    lata = reference(analysis)
+    rival = next((label for label in ("ties", analysis.chosen.lineup.baseline) if label in limits), None)
     if lata not in limits or rival is None or rival == lata:
         return ""
     later, earlier = bounds(limits[rival], limits[lata])
@@ -96,10 +96,10 @@ def _against(found: SweepAnalysis, limits: dict[str, Crossing]) -> str:
     return f"; {rival} breaks {how}{value:.2f} [{low:.2f}, {high:.2f}] after {lata}".replace("-", "−")
 
 
-def _best(found: SweepAnalysis) -> Answer:
+def _best(analysis: SweepAnalysis) -> Answer:
     """The answers for the study at the chosen points, in one."""
     question = "Which method is best at its own λ?"
-    answers = findings(found.chosen).answers
+    answers = findings(analysis.chosen).answers
     if len(answers) < 3:
         return Answer(question, answers[0].short, answers[0].text)
     which, much, noise = answers[:3]
@@ -107,15 +107,15 @@ def _best(found: SweepAnalysis) -> Answer:
     return Answer(question, short, f"At its own λ {which.text} {much.text} {noise.text}", noise.good)
 
 
-def _cost(found: SweepAnalysis) -> Answer:
+def _cost(analysis: SweepAnalysis) -> Answer:
     question = "What did choosing λ cost?"
-    costs = {key: choice.cost for key, choice in found.choices.items() if choice.cost is not None}
-    several = {key: cost for key, cost in costs.items() if len(found.curves[key].points) > 1}
+    costs = {key: choice.cost for key, choice in analysis.choices.items() if choice.cost is not None}
+    several = {key: cost for key, cost in costs.items() if len(analysis.curves[key].points) > 1}
     if not several:
         return Answer(question, "not answerable", "The test split was scored at the chosen λ alone.")
     mean = mean_cost(list(several.values()))
     shown = f"{100 * mean.value:.1f} points [{100 * mean.low:.1f}, {100 * mean.high:.1f}]"
-    chosen = "choice on the development split" if found.by_development else f"λ {found.choosing}"
+    chosen = "choice on the development split" if analysis.by_development else f"λ {analysis.choosing}"
     text = f"Against the best λ in hindsight the {chosen} loses {shown} of the score on the test "
     text += f"split, on average over {len(several)} methods and merges"
     (merge, label), worst = max(several.items(), key=lambda item: item[1].value)
@@ -127,16 +127,19 @@ def _cost(found: SweepAnalysis) -> Answer:
     return Answer(question, f"{100 * mean.value:.1f} points", text)
 
 
-def _selection(found: SweepAnalysis) -> Answer:
+def _selection(analysis: SweepAnalysis) -> Answer:
     question = "How was λ chosen?"
-    selection = str(found.meta.get("selection", "grid"))
-    ways = [SELECTIONS.get(selection, selection)] * bool(found.merges or not found.forgettings)
-    ways += [FORGETTING.get(selection, SELECTIONS.get(selection, selection))] * bool(found.forgettings)
+    selection = str(analysis.meta.get("selection", "grid"))
+    ways = [SELECTIONS.get(selection, selection)] * bool(analysis.merges or not analysis.forgettings)
+    ways += [FORGETTING.get(selection, SELECTIONS.get(selection, selection))] * bool(analysis.forgettings)
     how = "; ".join(dict.fromkeys(ways))
     text = how[0].upper() + how[1:]
-    curves: dict[tuple[str, str], Curve] = {**found.curves, **{key: f.curve for key, f in found.forgettings.items()}}
-    choices: dict[tuple[str, str], Choice | Forgotten] = {**found.choices}
-    choices |= {key: one.choice for key, one in found.forgettings.items()}
+    curves: dict[tuple[str, str], Curve] = {
+        **analysis.curves,
+        **{key: f.curve for key, f in analysis.forgettings.items()},
+    }
+    choices: dict[tuple[str, str], Choice | Forgotten] = {**analysis.choices}
+    choices |= {key: one.choice for key, one in analysis.forgettings.items()}
     made = [(key, seed, p) for key, c in choices.items() for seed, p in c.chosen.items() if p is not None]
     none = sum(point is None for choice in choices.values() for point in choice.chosen.values())
     parts = []

@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def harm_curves_figure(found: SweepAnalysis, merge: str) -> tuple[Figure, str] | None:
+def harm_curves_figure(analysis: SweepAnalysis, merge: str) -> tuple[Figure, str] | None:
     """A panel a quantity, a line a method from the target on; None where no method has two λ."""
-    curves = [one.curve for one in found.forgetting(merge).values() if len(one.curve.line) > 1]
+    curves = [one.curve for one in analysis.forgetting(merge).values() if len(one.curve.line) > 1]
     if not curves:
         return None
     first = curves[0]
     wanted = dict.fromkeys((first.harm, first.utility or PPL, PPL, REFUSED, *first.utilities))
     names = [name for name in wanted if any(name in curve.scored for curve in curves)]
-    figure, panels = canvas(f"{section_of(found, merge)}, over λ", len(names))
-    styles = styles_of(found.forgetting_labels, found.chosen.lineup)
-    chosen = {label: set(one.choice.chosen.values()) for label, one in found.forgetting(merge).items()}
+    figure, panels = canvas(f"{section_of(analysis, merge)}, over λ", len(names))
+    styles = styles_of(analysis.forgetting_labels, analysis.chosen.lineup)
+    chosen = {label: set(one.choice.chosen.values()) for label, one in analysis.forgetting(merge).items()}
     for axes, name in zip(panels, names, strict=True):
-        limit = _perplexity_axis(axes, found, curves, merge) if name == PPL else math.inf
+        limit = _perplexity_axis(axes, analysis, curves, merge) if name == PPL else math.inf
         panel(axes, curves, name, heading(name, first), styles, chosen, limit)
         if name != PPL:
             _before(axes, curves, name)
         if name == first.harm:
-            _threshold(axes, found.threshold)
-    return figure, _caption(found, merge)
+            _threshold(axes, analysis.threshold)
+    return figure, _caption(analysis, merge)
 
 
-def _perplexity_axis(axes: Axes, found: SweepAnalysis, curves: list[Curve], merge: str) -> float:
+def _perplexity_axis(axes: Axes, analysis: SweepAnalysis, curves: list[Curve], merge: str) -> float:
     """The limit is ten times the smaller one of pre's and the target's perplexity."""
-    target = perplexity_of(found, str(found.meta.get("forgets", {}).get(merge, {}).get("target", "")))
-    known = {"pre": perplexity_of(found, "pre"), "before": target}
+    target = perplexity_of(analysis, str(analysis.meta.get("forgets", {}).get(merge, {}).get("target", "")))
+    known = {"pre": perplexity_of(analysis, "pre"), "before": target}
     finite = {name: value for name, value in known.items() if value is not None and math.isfinite(value)}
     base = min(finite, key=lambda name: finite[name], default="pre")
     return perplexity_axis(axes, curves, target, "before", finite.get(base), base)
@@ -65,13 +65,13 @@ def _beside(axes: Axes, height: float, text: str, colour: str, side: Literal["le
     axes.text(0.01 if side == "left" else 0.99, height, text, ha=side, va="bottom", **where)
 
 
-def _caption(found: SweepAnalysis, merge: str) -> str:
-    seeds = len(found.seeds)
+def _caption(analysis: SweepAnalysis, merge: str) -> str:
+    seeds = len(analysis.seeds)
     band = "the range of the seeds" if seeds > 1 else "95 % intervals"
     line = f"means over {seeds} seeds" if seeds > 1 else "scores"
-    grey = " Grey: methods beyond six, and controls." if len(found.forgetting_labels) > len(SERIES) else ""
+    grey = " Grey: methods beyond six, and controls." if len(analysis.forgetting_labels) > len(SERIES) else ""
     return (
-        f"{section_of(found, merge)}, over λ: {line} on the test split; bands are {band}. Every line starts at the "
-        f"target (λ = 0, dotted). Rings: the λ that was {found.choosing}. Crosses: unstable points, which no line "
-        f"goes through; harm that is low there is a broken model, not a forgetting.{grey}"
+        f"{section_of(analysis, merge)}, over λ: {line} on the test split; bands are {band}. Every line starts at "
+        f"the target (λ = 0, dotted). Rings: the λ that was {analysis.choosing}. Crosses: unstable points, which no "
+        f"line goes through; harm that is low there is a broken model, not a forgetting.{grey}"
     )

@@ -25,9 +25,9 @@ _MAP = "cividis"
 _ACROSS = 4  # panels in a row
 
 
-def heat_map(found: SweepAnalysis, merge: str) -> tuple[Figure, str] | None:
+def heat_map(analysis: SweepAnalysis, merge: str) -> tuple[Figure, str] | None:
     """The heat maps of one merge; None where no method has points with one λ a task for two experts."""
-    curves = [curve for curve in found.of(merge) if len(_tasked(curve)) > 1 and found.objective in curve.scored]
+    curves = [curve for curve in analysis.of(merge) if len(_tasked(curve)) > 1 and analysis.objective in curve.scored]
     curves = [curve for curve in curves if len(grid_experts(curve)) > 1]
     if not curves:
         return None
@@ -40,26 +40,26 @@ def heat_map(found: SweepAnalysis, merge: str) -> tuple[Figure, str] | None:
     edges = {"top": 1 - 0.6 / height, "bottom": 0.5 / height, "hspace": 0.42, "wspace": 0.28}
     figure.text(0.6 / width, 1 - 0.2 / height, f"{merge}, one λ a task", fontsize=11, fontweight="bold", va="center")
     figure.subplots_adjust(left=0.6 / width, right=1 - 0.85 / width, **edges)
-    values = np.concatenate([_score(found, curve)[0] for curve in curves])
+    values = np.concatenate([_score(analysis, curve)[0] for curve in curves])
     span = (float(np.nanmin(values)), float(np.nanmax(values))) if np.isfinite(values).any() else (0.0, 1.0)
     block = columns * math.ceil(len(curves) / columns)
     used = set()
     for at, (curve, pair) in enumerate(panels_wanted):
         place = at // len(curves) * block + at % len(curves)
         used.add(place)
-        _panel(panels.flat[place], found, curve, pair, span)
+        _panel(panels.flat[place], analysis, curve, pair, span)
     for place, axes in enumerate(panels.flat):
         axes.set_visible(place in used)
-    _bar(figure, span, found, height)
-    return figure, _caption(found, merge, len(pairs) > 1, all(is_grid(curve) for curve in curves))
+    _bar(figure, span, analysis, height)
+    return figure, _caption(analysis, merge, len(pairs) > 1, all(is_grid(curve) for curve in curves))
 
 
-def _caption(found: SweepAnalysis, merge: str, several: bool, grid: bool) -> str:
-    what = "mean of each task’s score over its expert’s own" if found.objective == NORMALISED else "mean score"
+def _caption(analysis: SweepAnalysis, merge: str, several: bool, grid: bool) -> str:
+    what = "mean of each task’s score over its expert’s own" if analysis.objective == NORMALISED else "mean score"
     others = " Each cell holds the best stable score over the λ of the other experts." if several else ""
     shape = "cells" if grid else "dots"
     return (
-        f"{merge}, one λ a task: {what} (%) on the test split. Frames: {found.choosing}. Hatched "
+        f"{merge}, one λ a task: {what} (%) on the test split. Frames: {analysis.choosing}. Hatched "
         f"{shape}: unstable, without a number.{others}"
     )
 
@@ -68,20 +68,22 @@ def _tasked(curve: Curve) -> list[int]:
     return [place for place, point in enumerate(curve.points) if "=" in point]
 
 
-def _score(found: SweepAnalysis, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+def _score(analysis: SweepAnalysis, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     """Score (%) of each point with one λ a task, NaN where it is unstable for a seed; and which are unstable."""
     places = _tasked(curve)
     broken = np.asarray(curve.unstable_PS[places].any(axis=1))
-    own = [curve.estimates[found.objective][place] for place in places]
+    own = [curve.estimates[analysis.objective][place] for place in places]
     values = np.array([math.nan if one is None else 100 * one.value for one in own])
     return np.where(broken, np.nan, values), broken
 
 
-def _panel(axes: Axes, found: SweepAnalysis, curve: Curve, pair: tuple[str, str], span: tuple[float, float]) -> None:
+def _panel(
+    axes: Axes, analysis: SweepAnalysis, curve: Curve, pair: tuple[str, str], span: tuple[float, float]
+) -> None:
     down, across = pair
-    score, broken = _score(found, curve)
+    score, broken = _score(analysis, curve)
     lams = [lambdas_of(curve.points[place]) for place in _tasked(curve)]
-    chosen = [lambdas_of(p) for p in found.choices[curve.merge, curve.label].chosen.values() if p and "=" in p]
+    chosen = [lambdas_of(p) for p in analysis.choices[curve.merge, curve.label].chosen.values() if p and "=" in p]
     axes.set_title(curve.label, loc="left", fontweight="bold")
     axes.set_xlabel(f"λ of {across}", labelpad=2)
     axes.set_ylabel(f"λ of {down}", labelpad=2)
@@ -142,7 +144,7 @@ def _frame(axes: Axes, x: int, y: int) -> None:
         )
 
 
-def _bar(figure: Figure, span: tuple[float, float], found: SweepAnalysis, height: float) -> None:
+def _bar(figure: Figure, span: tuple[float, float], analysis: SweepAnalysis, height: float) -> None:
     """The scale of colours, as a strip of rectangles, so that the SVG holds no picture."""
     from matplotlib import colormaps
 
@@ -157,6 +159,6 @@ def _bar(figure: Figure, span: tuple[float, float], found: SweepAnalysis, height
     axes.set_ylim(span if span[1] > span[0] else None)
     axes.yaxis.tick_right()
     axes.tick_params(length=0)
-    axes.set_title("norm. (%)" if found.objective == NORMALISED else "mean (%)", fontsize=8, loc="left")
+    axes.set_title("norm. (%)" if analysis.objective == NORMALISED else "mean (%)", fontsize=8, loc="left")
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)

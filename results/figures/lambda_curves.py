@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def lambda_curves(found: SweepAnalysis, merge: str) -> tuple[Figure, str] | None:
+def lambda_curves(analysis: SweepAnalysis, merge: str) -> tuple[Figure, str] | None:
     """A panel a quantity, a line a method; None where no method has two points with one λ for all tasks."""
-    curves = [curve for curve in found.of(merge) if len(curve.line) > 1]
+    curves = [curve for curve in analysis.of(merge) if len(curve.line) > 1]
     if not curves:
         return None
-    objective = NORMALISED if found.objective == NORMALISED else RAW
-    names = [name for name in (PPL, *found.members(merge), objective) if any(name in c.scored for c in curves)]
+    objective = NORMALISED if analysis.objective == NORMALISED else RAW
+    names = [name for name in (PPL, *analysis.members(merge), objective) if any(name in c.scored for c in curves)]
     figure, panels = canvas(f"{merge} over λ", len(names))
-    styles = styles_of(found.labels(), found.chosen.lineup)
-    chosen = {curve.label: set(found.choices[merge, curve.label].chosen.values()) for curve in curves}
+    styles = styles_of(analysis.labels(), analysis.chosen.lineup)
+    chosen = {curve.label: set(analysis.choices[merge, curve.label].chosen.values()) for curve in curves}
     for axes, name in zip(panels, names, strict=True):
-        start = perplexity_of(found, "pre")
+        start = perplexity_of(analysis, "pre")
         limit = perplexity_axis(axes, curves, start, "pre", start, "pre") if name == PPL else math.inf
         panel(axes, curves, name, _title(name), styles, chosen, limit)
-    return figure, _caption(found, merge)
+    return figure, _caption(analysis, merge)
 
 
-def _caption(found: SweepAnalysis, merge: str) -> str:
-    seeds = len(found.seeds)
+def _caption(analysis: SweepAnalysis, merge: str) -> str:
+    seeds = len(analysis.seeds)
     band = "the range of the seeds" if seeds > 1 else "95 % intervals"
     line = f"means over {seeds} seeds" if seeds > 1 else "scores"
-    grey = " Grey: methods beyond six, and controls." if len(found.labels(merge)) > len(SERIES) else ""
+    grey = " Grey: methods beyond six, and controls." if len(analysis.labels(merge)) > len(SERIES) else ""
     return (
-        f"{merge} over λ: {line} on the test split; bands are {band}. Rings: the λ that was {found.choosing}. "
+        f"{merge} over λ: {line} on the test split; bands are {band}. Rings: the λ that was {analysis.choosing}. "
         "Crosses: unstable points, which no line goes through; the dashed line is ten times the "
         f"perplexity of pre, beyond which a merge is unstable.{grey}"
     )
@@ -49,8 +49,8 @@ def _title(name: str) -> str:
     return means.get(name) or heading_of(name)
 
 
-def perplexity_of(found: SweepAnalysis, label: str) -> float | None:
+def perplexity_of(analysis: SweepAnalysis, label: str) -> float | None:
     """Perplexity of a model of the family, mean over seeds."""
-    rows = found.scores[(found.scores["label"] == label) & (found.scores["kind"] == "model")]
+    rows = analysis.scores[(analysis.scores["label"] == label) & (analysis.scores["kind"] == "model")]
     rows = rows[(rows["task"] == PPL) & (rows["metric"] == "word_perplexity") & (rows["split"] == "test")]
     return float(rows["value"].mean()) if len(rows) else None

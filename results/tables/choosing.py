@@ -26,22 +26,22 @@ _GAP = ("difference", "ci_low", "ci_high")
 Gaps = Mapping[tuple[str, str], Contrast]
 
 
-def choosing_table(found: SweepAnalysis, brief: bool = False) -> Table | None:
+def choosing_table(analysis: SweepAnalysis, brief: bool = False) -> Table | None:
     """What each way of choosing λ chose and scored; None where the sweep has one way alone.
 
     Args:
-        found: the sweep.
+        analysis: the sweep.
         brief: without the intervals of scores, for a terminal.
     """
-    if not found.ways:
+    if not analysis.ways:
         return None
-    names, reference = _names(found), reference_of(found.sweep)
+    names, reference = _names(analysis), reference_of(analysis.sweep)
     rows = []
-    for (merge, label), ways in found.ways.items():
+    for (merge, label), ways in analysis.ways.items():
         best = _best(ways)
         cells = [cell for name in names for cell in _cells(ways.get(name), name, reference, name in best, brief)]
         rows.append(Row(label, merge, tuple(cells)))
-    means = {name: _mean(_gaps(found, name)) for name in names}
+    means = {name: _mean(_gaps(analysis, name)) for name in names}
     if len(rows) > 1 and any(means.values()):
         cells = []
         for name in names:
@@ -49,33 +49,36 @@ def choosing_table(found: SweepAnalysis, brief: bool = False) -> Table | None:
         rows.append(Row("mean", "all methods and merges", tuple(cells)))
     columns = []
     for name in names:
-        columns += [Column("λ", name, key="λ"), Column(SCORE_TITLE[found.objective], name, ESTIMATE, found.objective)]
+        columns += [
+            Column("λ", name, key="λ"),
+            Column(SCORE_TITLE[analysis.objective], name, ESTIMATE, analysis.objective),
+        ]
         columns += [Column(f"− {reference}", name, _GAP, f"minus {reference}")] if name != reference else []
         columns.append(Column("ppl", name, key="wikitext"))
     meant = "; ".join(f"{name}: {NAMES.get(name, name)}" for name in names)
     notes = (
         f"Test scores at the λ of each way of choosing. {meant}. Best of a row in bold.",
-        *found_objective(found),
-        _gap_note(found, reference),
-        *_order_note(found),
+        *found_objective(analysis),
+        _gap_note(analysis, reference),
+        *_order_note(analysis),
         *[f"{UNSTABLE} unstable there for some seed, which is in no mean."]
-        * any(way.unstable for ways in found.ways.values() for way in ways.values()),
+        * any(way.unstable for ways in analysis.ways.values() for way in ways.values()),
     )
     return Table("choosing", "Ways of choosing λ: test scores", tuple(columns), tuple(rows), notes)
 
 
-def _names(found: SweepAnalysis) -> list[str]:
-    return in_order(name for ways in found.ways.values() for name in ways)
+def _names(analysis: SweepAnalysis) -> list[str]:
+    return in_order(name for ways in analysis.ways.values() for name in ways)
 
 
 def _methods(count: int) -> str:
     return f"{count} method{'s' * (count > 1)} and merges"
 
 
-def _gaps(found: SweepAnalysis, name: str) -> Gaps:
+def _gaps(analysis: SweepAnalysis, name: str) -> Gaps:
     """The differences of one way from the reference, without those of controls."""
-    is_control = found.chosen.lineup.is_control
-    own = {key: ways[name].gap for key, ways in found.ways.items() if name in ways and not is_control(key[1])}
+    is_control = analysis.chosen.lineup.is_control
+    own = {key: ways[name].gap for key, ways in analysis.ways.items() if name in ways and not is_control(key[1])}
     return {key: gap for key, gap in own.items() if gap is not None}
 
 
@@ -143,8 +146,8 @@ def _shown(gap: Contrast) -> str:
     return f"{difference(RATE, gap.value)} points {span(RATE, gap.low, gap.high, True)}"
 
 
-def _order_note(found: SweepAnalysis) -> list[str]:
-    chosen = [list(way.chosen.values()) for ways in found.ways.values() for way in ways.values()]
+def _order_note(analysis: SweepAnalysis) -> list[str]:
+    chosen = [list(way.chosen.values()) for ways in analysis.ways.values() for way in ways.values()]
     by_task = [["," in point for point in points if point] for points in chosen]
     if not any(map(any, by_task)):
         return []
@@ -152,9 +155,9 @@ def _order_note(found: SweepAnalysis) -> list[str]:
     return [f"One λ a task is written in the alphabetical order of the experts{mixed}."]
 
 
-def _gap_note(found: SweepAnalysis, reference: str) -> str:
-    seeds = len(found.seeds)
-    gaps = [way.gap for ways in found.ways.values() for way in ways.values() if way.gap is not None]
+def _gap_note(analysis: SweepAnalysis, reference: str) -> str:
+    seeds = len(analysis.seeds)
+    gaps = [way.gap for ways in analysis.ways.values() for way in ways.values() if way.gap is not None]
     some = " and the seeds that all of these have" if any(len(gap.names) < seeds for gap in gaps) else ""
     over = " over trainings" if seeds > 1 else " over items"
     many = f" λ and scores are means over {seeds} seeds." if seeds > 1 else ""

@@ -15,21 +15,21 @@ from results.tables.sweep import NONE, RATE, crossing_cell, difference_cell, fir
 from results.tables.table import BROKEN, UNSTABLE, Cell, Column, Row, Table
 
 
-def harm_table(found: SweepAnalysis, brief: bool = False) -> Table:
+def harm_table(analysis: SweepAnalysis, brief: bool = False) -> Table:
     """The λ at which harm falls to the threshold, and what utility costs there, for each target and method.
 
     Args:
-        found: the sweep.
+        analysis: the sweep.
         brief: without the intervals of what was before, for a terminal.
     """
-    versus = reference(found, "forget")
+    versus = reference(analysis, "forget")
     rows: list[Row] = []
-    refused = any(REFUSED in one.curve.scored for one in found.forgettings.values())
-    for (merge, label), one in found.forgettings.items():
+    refused = any(REFUSED in one.curve.scored for one in analysis.forgettings.values())
+    for (merge, label), one in analysis.forgettings.items():
         passage, curve = one.passage, one.curve
         if passage is None:
             continue
-        other = found.forgettings.get((merge, versus or ""))
+        other = analysis.forgettings.get((merge, versus or ""))
         rival = other.passage if other and label != versus else None
         useful = curve.utility or ""
         cells = [
@@ -42,9 +42,9 @@ def harm_table(found: SweepAnalysis, brief: bool = False) -> Table:
         cells += [_cost_cell(passage, rival, useful)] if versus else []
         cells.append(_ratio_cell(passage))
         cells += [_reading_cell(passage, REFUSED)] if refused else []
-        cells.append(first_cell(passage.first, found.seeds))
-        rows.append(Row(label, section_of(found, merge), tuple(cells)))
-    limit, utility, minus = f"harm at {100 * found.threshold:g} %", f"{utility_title(found)} (%)", f"− {versus}"
+        cells.append(first_cell(passage.first, analysis.seeds))
+        rows.append(Row(label, section_of(analysis, merge), tuple(cells)))
+    limit, utility, minus = f"harm at {100 * analysis.threshold:g} %", f"{utility_title(analysis)} (%)", f"− {versus}"
     columns = [Column("before", "harm (%)", ESTIMATE), Column("lowest", "harm (%)", ("value", "at λ"))]
     columns += [Column("λ", limit, ESTIMATE, "λ")]
     columns += [Column(minus, limit, ESTIMATE, f"minus {versus}")] if versus else []
@@ -53,13 +53,13 @@ def harm_table(found: SweepAnalysis, brief: bool = False) -> Table:
     columns += [Column("ppl / before", "there", ESTIMATE, "perplexity ratio")]
     columns += [Column("refused (change)", "there", CHANGE, "refused")] if refused else []
     columns += [Column("from λ", "unstable", key="from λ")]
-    title = f"λ at which harm falls to {100 * found.threshold:g} %, and what utility costs there"
-    return Table("harm", title, tuple(columns), tuple(rows), _harm_notes(found, versus, refused))
+    title = f"λ at which harm falls to {100 * analysis.threshold:g} %, and what utility costs there"
+    return Table("harm", title, tuple(columns), tuple(rows), _harm_notes(analysis, versus, refused))
 
 
-def utility_title(found: SweepAnalysis, merge: str | None = None) -> str:
+def utility_title(analysis: SweepAnalysis, merge: str | None = None) -> str:
     """What utility is here, or in one forgetting: the only task's title, or `mean utility`."""
-    curves = [one.curve for (other, _), one in found.forgettings.items() if merge in (None, other)]
+    curves = [one.curve for (other, _), one in analysis.forgettings.items() if merge in (None, other)]
     tasks = {curve.utilities for curve in curves if curve.utilities}
     only = next(iter(tasks)) if len(tasks) == 1 else ()
     return title_of(only[0]) if len(only) == 1 else "mean utility"
@@ -112,30 +112,30 @@ def _ratio_cell(passage: Passage) -> Cell:
     return estimate_cell(PPL, passage.there[PPL].change) if PPL in passage.there else NONE
 
 
-def _utility_notes(found: SweepAnalysis) -> list[str]:
+def _utility_notes(analysis: SweepAnalysis) -> list[str]:
     """What utility is the mean of, for each forgetting where they differ."""
     tasks = {
-        merge: {task: None for one in found.forgetting(merge).values() for task in one.curve.utilities}
-        for merge in found.forgets
+        merge: {task: None for one in analysis.forgetting(merge).values() for task in one.curve.utilities}
+        for merge in analysis.forgets
     }
     means = {merge: ", ".join(title_of(task) for task in own) for merge, own in tasks.items() if own}
-    if utility_title(found) != "mean utility" or not means:
+    if utility_title(analysis) != "mean utility" or not means:
         return []
     if len(set(means.values())) == 1:
         return [f"Utility: mean of {next(iter(means.values()))}."]
-    told = [f"{text} where {section_of(found, merge)}" for merge, text in means.items()]
+    told = [f"{text} where {section_of(analysis, merge)}" for merge, text in means.items()]
     return [f"Utility: mean of {'; of '.join(told)}."]
 
 
-def _harm_notes(found: SweepAnalysis, versus: str | None, refused: bool) -> tuple[str, ...]:
-    seeds = len(found.seeds)
-    passages = [one.passage for one in found.forgettings.values() if one.passage]
+def _harm_notes(analysis: SweepAnalysis, versus: str | None, refused: bool) -> tuple[str, ...]:
+    seeds = len(analysis.seeds)
+    passages = [one.passage for one in analysis.forgettings.values() if one.passage]
     notes = [
         f"In brackets 95 % intervals {over(seeds)}. λ: where harm falls to the threshold, by straight "
         "lines between neighbouring λ; at λ = 0 the merge is the target. Scores there are read off the same lines, "
         "and (change) is paired with what was before. lowest: at the stable λ of the lowest harm.",
     ]
-    notes += _utility_notes(found)
+    notes += _utility_notes(analysis)
     crossings = [passage.crossing for passage in passages if passage.crossing is not None]
     if len(crossings) < len(passages):
         notes.append("before: the target is harmless already, at or under the threshold; there is nothing to forget.")
@@ -159,4 +159,4 @@ def _harm_notes(found: SweepAnalysis, versus: str | None, refused: bool) -> tupl
         notes.append(f"− {versus}: paired difference from {versus}; of utility that of the changes.")
     if seeds > 1:
         notes.append(f"Values are means over {seeds} seeds.")
-    return (*notes, *found.chosen.lineup.method_notes("forget"))
+    return (*notes, *analysis.chosen.lineup.method_notes("forget"))

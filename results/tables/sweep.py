@@ -20,48 +20,48 @@ NONE = Cell("–")
 SCORE_TITLE = {NORMALISED: "norm.", "mean": "mean"}
 
 
-def chosen_table(found: SweepAnalysis, brief: bool = False) -> Table:
+def chosen_table(analysis: SweepAnalysis, brief: bool = False) -> Table:
     """What the development split chose for each merge and method, its test scores, and the best in hindsight.
 
     Args:
-        found: the sweep.
+        analysis: the sweep.
         brief: without the intervals of scores, for a terminal.
     """
-    lineup = found.chosen.lineup
-    tasks = [task for task in lineup.tasks if any(task in found.members(merge) for merge in found.merges)]
-    tasks = [task for task in (PPL,) if task in found.chosen.measures] + tasks
-    means = ["mean"] * bool(len(tasks) > 1) + [NORMALISED] * (found.objective == NORMALISED)
+    lineup = analysis.chosen.lineup
+    tasks = [task for task in lineup.tasks if any(task in analysis.members(merge) for merge in analysis.merges)]
+    tasks = [task for task in (PPL,) if task in analysis.chosen.measures] + tasks
+    means = ["mean"] * bool(len(tasks) > 1) + [NORMALISED] * (analysis.objective == NORMALISED)
     rows = []
-    for (merge, label), choice in found.choices.items():
+    for (merge, label), choice in analysis.choices.items():
         cells = [Cell(points_text(choice.chosen.values()), raw=(points_text(choice.chosen.values()),))]
         mine = Model("learn", merge, label)
         broken = UNSTABLE if choice.unstable else ""
         for task in tasks:
-            own = found.chosen.estimates.get(task, {}).get(mine)
-            merged = task == PPL or task in found.members(merge)
-            best = merged and label in best_labels(found.chosen, "learn", merge, task)
-            marks = (mark(found.chosen, merge, task, label) if merged else "") + broken
+            own = analysis.chosen.estimates.get(task, {}).get(mine)
+            merged = task == PPL or task in analysis.members(merge)
+            best = merged and label in best_labels(analysis.chosen, "learn", merge, task)
+            marks = (mark(analysis.chosen, merge, task, label) if merged else "") + broken
             cells.append(estimate_cell(task, own, marks, best, brief) if merged else NONE)
         for name in means:
             own = choice.raw if name == "mean" else choice.score
-            best = label in _leaders(found, merge, name)
+            best = label in _leaders(analysis, merge, name)
             cells.append(estimate_cell(RATE, own, broken, best, brief))
         cells += _hindsight(choice, brief)
         rows.append(Row(label, merge, tuple(cells)))
-    columns = [Column("λ", "chosen on dev" if found.by_development else "chosen", key="λ")]
+    columns = [Column("λ", "chosen on dev" if analysis.by_development else "chosen", key="λ")]
     columns += [Column(short_of(task), "test score there", ESTIMATE, task) for task in tasks]
     columns += [Column(SCORE_TITLE[name], "test score there", ESTIMATE, name) for name in means]
     columns += [
         Column("λ", "best on test, in hindsight", key="λ"),
-        Column(SCORE_TITLE[found.objective], "best on test, in hindsight", ESTIMATE, found.objective),
+        Column(SCORE_TITLE[analysis.objective], "best on test, in hindsight", ESTIMATE, analysis.objective),
         Column("cost", "best on test, in hindsight", ESTIMATE, "cost"),
     ]
     return Table(
         "chosen",
-        f"Test scores at the λ {found.choosing}, and at the best λ in hindsight",
+        f"Test scores at the λ {analysis.choosing}, and at the best λ in hindsight",
         tuple(columns),
         tuple(rows),
-        _chosen_notes(found),
+        _chosen_notes(analysis),
     )
 
 
@@ -76,12 +76,12 @@ def points_text(points: Iterable[str | None], alone: bool = True) -> str:
     return texts[0] if alone and len(set(texts)) == 1 else " / ".join(texts)
 
 
-def _leaders(found: SweepAnalysis, merge: str, name: str) -> set[str]:
+def _leaders(analysis: SweepAnalysis, merge: str, name: str) -> set[str]:
     """The methods (no controls, none unstable) with the highest mean of a merge, as written."""
     values = {}
-    for (other, label), choice in found.choices.items():
+    for (other, label), choice in analysis.choices.items():
         own = choice.raw if name == "mean" else choice.score
-        control = found.chosen.lineup.is_control(label)
+        control = analysis.chosen.lineup.is_control(label)
         if other == merge and not control and own is not None and not choice.unstable:
             values[label] = number(RATE, own.value)
     top = max(values.values(), key=float, default="")
@@ -101,63 +101,63 @@ def _hindsight(choice: Choice, brief: bool) -> list[Cell]:
     ]
 
 
-def _chosen_notes(found: SweepAnalysis) -> tuple[str, ...]:
-    seeds = len(found.seeds)
-    many = f"; the λ of seeds {', '.join(map(str, found.seeds))} where they differ" if seeds > 1 else ""
-    how = f"chosen on the development split alone ({found.meta.get('selection', 'grid')})"
-    if not found.by_development:
-        how = found.choosing
-    elif undeveloped := _undeveloped(found):
+def _chosen_notes(analysis: SweepAnalysis) -> tuple[str, ...]:
+    seeds = len(analysis.seeds)
+    many = f"; the λ of seeds {', '.join(map(str, analysis.seeds))} where they differ" if seeds > 1 else ""
+    how = f"chosen on the development split alone ({analysis.meta.get('selection', 'grid')})"
+    if not analysis.by_development:
+        how = analysis.choosing
+    elif undeveloped := _undeveloped(analysis):
         how += f", without {' and '.join(undeveloped)}, where there is no such split"
     notes = [
         f"λ is {how}{many}. Best of the methods in bold.",
-        *found_objective(found),
+        *found_objective(analysis),
         "cost: the best test score in hindsight minus that at the choice, in points, with its 95 % interval over "
         "items. The "
         "best of many is a noisy maximum, so the cost is too high on average; the interval allows for that, and "
         "one that starts at 0 says that the choice may have cost nothing.",
     ]
-    if len(found.seeds) > 1:
+    if len(analysis.seeds) > 1:
         notes[0] += f" Scores are means over {seeds} seeds."
-    if any("," in point for choice in found.choices.values() for point in choice.chosen.values() if point):
+    if any("," in point for choice in analysis.choices.values() for point in choice.chosen.values() if point):
         notes.append("One λ a task is written in the alphabetical order of the experts.")
-    return (*notes, *score_notes(found.chosen, "learn", intervals=False)[1:])
+    return (*notes, *score_notes(analysis.chosen, "learn", intervals=False)[1:])
 
 
-def _undeveloped(found: SweepAnalysis) -> list[str]:
+def _undeveloped(analysis: SweepAnalysis) -> list[str]:
     """Merged tasks that λ was not chosen by."""
-    used = found.meta.get("development")
-    members = dict.fromkeys(task for merge in found.merges for task in found.members(merge))
+    used = analysis.meta.get("development")
+    members = dict.fromkeys(task for merge in analysis.merges for task in analysis.members(merge))
     return [] if used is None else [task for task in members if task not in used]
 
 
-def found_objective(found: SweepAnalysis) -> list[str]:
+def found_objective(analysis: SweepAnalysis) -> list[str]:
     """What `norm.` means, where it is used."""
-    if found.objective == NORMALISED:
+    if analysis.objective == NORMALISED:
         return ["norm.: mean over the merged tasks of the score divided by the expert's own, in per cent."]
     return ["No normalised scores: an expert was not scored, or scores nothing on its own task."]
 
 
-def reference(found: SweepAnalysis, job: str = "learn") -> str | None:
+def reference(analysis: SweepAnalysis, job: str = "learn") -> str | None:
     """The method that others are measured against: the LATA schedule of the claims, or another, or the baseline."""
-    labels = found.labels() if job == "learn" else found.forgetting_labels
-    named = schedule_of(found.chosen.lineup, job)
+    labels = analysis.labels() if job == "learn" else analysis.forgetting_labels
+    named = schedule_of(analysis.chosen.lineup, job)
     lata = [label for label in labels if base_name(label) in LATA]
-    return next((label for label in (named, *lata, found.chosen.lineup.baseline) if label in labels), None)
+    return next((label for label in (named, *lata, analysis.chosen.lineup.baseline) if label in labels), None)
 
 
-def breaks_table(found: SweepAnalysis) -> Table:
+def breaks_table(analysis: SweepAnalysis) -> Table:
     """The λ of the best score, of ten times pre's perplexity, and of half the best score, with intervals."""
-    versus = reference(found)
+    versus = reference(analysis)
     rows = []
-    for (merge, label), one in found.breaks.items():
-        curve, other = found.curves[merge, label], found.breaks.get((merge, versus or ""))
-        best = curve.estimates[found.objective][one.peak.place] if one.peak else None
+    for (merge, label), one in analysis.breaks.items():
+        curve, other = analysis.curves[merge, label], analysis.breaks.get((merge, versus or ""))
+        best = curve.estimates[analysis.objective][one.peak.place] if one.peak else None
         cells = [_peak_cell(one.peak), estimate_cell(RATE, best, "", False, brief=True), crossing_cell(one.limit)]
         if versus:
             same = label == versus or other is None
             cells.append(NONE if same or other is None else difference_cell(one.limit, other.limit))
-        cells += [crossing_cell(one.half, "not by"), first_cell(one.first, found.seeds)]
+        cells += [crossing_cell(one.half, "not by"), first_cell(one.first, analysis.seeds)]
         rows.append(Row(label, merge, tuple(cells)))
     columns = [
         Column("λ", "best mean score", ESTIMATE, "λ"),
@@ -171,7 +171,7 @@ def breaks_table(found: SweepAnalysis) -> Table:
         "λ of the best score, of ten times pre's perplexity, and of half the best score",
         tuple(columns),
         tuple(rows),
-        _break_notes(found, versus),
+        _break_notes(analysis, versus),
     )
 
 
@@ -223,10 +223,10 @@ def first_cell(first: Mapping[int, float], seeds: list[int]) -> Cell:
     return Cell(texts[0], raw=(", ".join(texts),))
 
 
-def _break_notes(found: SweepAnalysis, versus: str | None) -> tuple[str, ...]:
-    seeds = len(found.seeds)
+def _break_notes(analysis: SweepAnalysis, versus: str | None) -> tuple[str, ...]:
+    seeds = len(analysis.seeds)
     many = "; values are means over seeds, and the best λ has its interval over items" if seeds > 1 else ""
-    what = "normalised" if found.objective == NORMALISED else "mean"
+    what = "normalised" if analysis.objective == NORMALISED else "mean"
     notes = [
         f"In brackets 95 % intervals {over(seeds)} (crossings of resampled curves{many}). 10 × pre's perplexity: "
         "where word perplexity passes the "
@@ -234,7 +234,7 @@ def _break_notes(found: SweepAnalysis, versus: str | None) -> tuple[str, ...]:
         f"half of best score: where the {what} score, after its best λ, has fallen to half of it. unstable: the "
         "smallest λ of the sweep that is unstable" + (", with the seeds for which it is." if seeds > 1 else "."),
     ]
-    if any(one.limit and one.limit.bound for one in found.breaks.values()):
+    if any(one.limit and one.limit.bound for one in analysis.breaks.values()):
         notes.append(
             "≥ and > : a seed, or the interval, reaches the end of the sweep; two such λ have no difference."
         )
