@@ -133,8 +133,8 @@ def _chosen_notes(analysis: SweepAnalysis) -> tuple[str, ...]:
     many = f"; that of seeds {', '.join(map(str, analysis.seeds))} where they differ" if differ else ""
     how = f"λ is {analysis.choosing}{many}."
     if analysis.by_development:
-        how = f"λ is {analysis.choosing} alone{many}: of the stable λ whose harm is at or under {threshold} there the "
-        how += "one of the highest mean utility; where harm is nowhere that low, the λ of the lowest harm."
+        how = f"λ is {analysis.choosing} alone{many}: of the stable λ whose harm is at or under {threshold} there "
+        how += "the one of the highest mean utility; where harm is nowhere that low, the λ of the lowest harm."
     notes = [
         how,
         f"Beside harm stands its 95 % interval {over(seeds)}, beside the rest the change from before with its paired "
