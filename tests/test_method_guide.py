@@ -13,16 +13,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "lata" / "methods" / "README.md").read_text(encoding="utf-8")
 
-#: Prints what the results of a study are told of its controls.
-CONTROLS = """
+#: Prints what the results of a study are told of its methods.
+GROUPS = """
 from hydra import compose, initialize_config_dir
-from experiments.config import CONF, register_schemas, study
-from experiments.frames import facts
+from experiments.config.study import CONF, register_schemas, study
+from experiments.study.frames import facts
 
 register_schemas()
 with initialize_config_dir(str(CONF), version_base="1.3"):
     plan = study(compose("config", overrides=["methods=[ta, lata_linear, lata_squared, ta_half]"]))
-print(*facts(plan, [], {}, "")["controls"])
+told = facts(plan, [], {}, "")
+print(*told["controls"], *(name for name, group in told["groups"].items() if group == "lata"))
 """
 
 
@@ -33,7 +34,12 @@ def test_the_example_of_the_guide_is_a_method_like_any_other(tmp_path: Path) -> 
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored if folder == "results" else None)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     files = re.findall(r"```\w+ (\S+)\n(.*?)```", GUIDE, re.DOTALL)
-    assert [Path(name).stem for name, _ in files] == ["lata_squared", "lata_squared", "test_lata_squared"]
+    names = (
+        "lata/methods/schedules/lata_squared.py",
+        "conf/method/lata_squared.yaml",
+        "tests/lata/test_lata_squared.py",
+    )
+    assert tuple(name for name, _ in files) == names
     for name, text in files:
         assert not (ROOT / name).exists()
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -44,5 +50,7 @@ def test_the_example_of_the_guide_is_a_method_like_any_other(tmp_path: Path) -> 
     run.append(f"cache={tmp_path / 'cache'}")
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "2 merges" in done.stdout, done.stderr
-    done = subprocess.run([sys.executable, "-c", CONTROLS], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["lata_squared", "ta_half"], done.stderr
+    done = subprocess.run([sys.executable, "-c", GROUPS], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["ta_half", "lata_linear", "lata_log", "lata_threshold", "lata_squared"], (
+        done.stderr
+    )

@@ -20,6 +20,7 @@ from experiments.steps.jobs import AGAIN, DEVELOPMENT, STABILITY, TEST, Entry, J
 from experiments.steps.queue import Files, Scoring, Weights
 from experiments.study.provenance import command
 from lata.engine import weighting
+from lata.methods import methods
 from lata.quantities import MEASURED
 from results.statistics.noise import noise_floor, primary_floors
 from results.study.run import GRANULAR
@@ -117,6 +118,7 @@ def facts(plan: StudyPlan, entries: Iterable[Entry], evaluations: Evaluations, r
         "expert_task": dict(config.family.expert_task),
         "models": list(dict.fromkeys(entry.label for entry in entries if entry.kind == "model")),
         "methods": {choice.label: dict(choice.parameters) for choice in choices},
+        "groups": {name: method.group for name, method in methods().items()},
         "controls": controls_of(choices, (plan.baseline, *plan.schedule.values())),
         "method_notes": {choice.method.name: choice.method.note for choice in choices if choice.method.note},
         "baseline": plan.baseline,

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from lata.engine.vectors import Direction, TaskVectors
 
 
+#: What a method is in tables and claims, in the order of tables: published methods that LATA is compared with, LATA's
+#: schedules, and controls of this project, which stand apart and are never best.
+GROUPS = ("baseline", "lata", "control")
+
+
 @dataclass(frozen=True)
 class Method:
     """One registered method.
@@ -34,7 +39,9 @@ class Method:
     Attributes:
         name: the one name of the method.
         function: ``(vectors[, similarity], *, seed?, **parameters) → direction``.
-        paper: where the method was published; empty for the controls of this project.
+        group: one of `GROUPS`.
+        order: its place in its group, in every table; those with the same are sorted by name.
+        paper: where the method was published; empty for what is of this project.
         equation: the direction D as a formula.
         note: what a reader of the result must know of it, as a sentence; empty for most.
         defaults: parameter name → default value; one that must be given has one that its rule refuses.
@@ -43,11 +50,12 @@ class Method:
         passes: variant (empty for a method that has none) → passes over the experts for its statistics.
         one_lambda: the variants that take one λ for all tasks and no other for each.
         random: whether its result depends on the seed.
-        control: whether it is a control of this project rather than a published method.
     """
 
     name: str
     function: Callable[..., Direction]
+    group: str
+    order: int
     paper: str
     equation: str
     note: str
@@ -57,7 +65,11 @@ class Method:
     passes: Mapping[str, int]
     one_lambda: tuple[str, ...]
     random: bool
-    control: bool
+
+    @property
+    def control(self) -> bool:
+        """Whether it is a control."""
+        return self.group == "control"
 
     @property
     def modules(self) -> list[str]:
@@ -129,47 +141,38 @@ _PLAIN: dict[str, tuple[str, OneOf]] = {"outside": ("keep", OneOf(("keep", "drop
 
 _REGISTRY: dict[str, Method] = {}
 
-#: The order of methods in tables; any other module of this package that registers one comes after them, by name.
-_ORDER = (
-    "ta",
-    "ties",
-    "dare",
-    "dare_ties",
-    "lines",
-    "safety_arithmetic",
-    "lata_linear",
-    "lata_log",
-    "lata_threshold",
-    "ta_norm_matched",
-    "ta_half",
-    "lata_shuffled",
-    "lata_reversed",
-    "depth_linear",
-    "lata_transferred",
-)
-
 
 def register(
     *,
-    paper: str,
+    group: str,
+    order: int = 100,
+    paper: str = "",
     equation: str,
     note: str = "",
     passes: Mapping[str, int] | None = None,
     one_lambda: tuple[str, ...] = (),
     **rules: Rule,
 ) -> Callable[[Callable[..., Direction]], Callable[..., Direction]]:
-    """Decorator: register a method under its function's name. `rules` has one entry a parameter."""
+    """Decorator: register a method under its function's name.
+
+    Args:
+        group, order, paper, equation, note, passes, one_lambda: as in `Method`; without `order` it comes last.
+        rules: one entry a parameter.
+    """
 
     def add(function: Callable[..., Direction]) -> Callable[..., Direction]:
         signature = inspect.signature(function).parameters.values()
         options = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
         random = options.pop("seed", None) is not None
         assert options.keys() == rules.keys(), f"{function.__name__}: rules and parameters differ"
+        assert group in GROUPS, f"{function.__name__}: the group is one of {GROUPS}"
         needs_similarity = "similarity" in {p.name for p in signature}
         given = _MEASUREMENT if needs_similarity else _PLAIN
         _REGISTRY[function.__name__] = Method(
             name=function.__name__,
             function=function,
+            group=group,
+            order=order,
             paper=paper,
             equation=equation,
             note=note,
@@ -179,7 +182,6 @@ def register(
             passes=passes or {},
             one_lambda=one_lambda,
             random=random,
-            control=not paper,
         )
         return function
 
@@ -190,7 +192,8 @@ def methods() -> dict[str, Method]:
     """All methods by name, in the order that tables show them."""
     for module in pkgutil.walk_packages(__path__, f"{__name__}."):
         importlib.import_module(module.name)
-    return {name: _REGISTRY[name] for name in (*_ORDER, *sorted(_REGISTRY.keys() - {*_ORDER}))}
+    known = sorted(_REGISTRY.values(), key=lambda method: (GROUPS.index(method.group), method.order, method.name))
+    return {method.name: method for method in known}
 
 
 def get(name: str) -> Method:

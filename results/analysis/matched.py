@@ -1,7 +1,7 @@
 """Methods compared where they moved equally far from the model before merging.
 
-At one λ two methods move by different amounts, and a lower perplexity could come from that alone (the controls of
-`lineup.CONTROLS` ask the same in another way). Over λ each method gives a curve of score against ‖merged − pre‖₂;
+At one λ two methods move by different amounts, and a lower perplexity could come from that alone (controls ask
+the same in another way). Over λ each method gives a curve of score against ‖merged − pre‖₂;
 between its points it is interpolated on a line, perplexities by their logarithm. A method is then compared with the
 baseline at the distances that both reach, within each seed: at the distance of each of its own λ, and on average over
 the whole common range, from 0 (pre itself) on. A curve ends before its first unstable point; points with one λ a task

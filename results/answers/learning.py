@@ -24,7 +24,7 @@ from results.claims.layers import c4, c5
 from results.claims.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED
 from results.statistics.closed_form import holm
 from results.statistics.inference import ALPHA, Contrast
-from results.study.lineup import Lineup, base_name, is_lata
+from results.study.lineup import Lineup, base_name
 from results.study.wording import difference, listed, number, over, p_value, span
 
 
@@ -43,7 +43,7 @@ def findings(analysis: Analysis) -> Findings:
         return Findings((Answer("Which method is best?", "none: all score 0", text),), text)
     answers = (
         _which(analysis, scores, ppl, ranked),
-        _how_much(lineup.baseline, scores, ppl, ranked),
+        _how_much(lineup, scores, ppl, ranked),
         _noise(lineup.baseline, scores, ranked, len(lineup.seeds)),
         _controls(lineup, scores, best),
         *_carried_over(analysis, scores),
@@ -98,7 +98,7 @@ def _points(found: Contrast) -> str:
 def _which(analysis: Analysis, scores: dict[str, Contrast], ppl: dict[str, Contrast], ranked: list[str]) -> Answer:
     best, cells = ranked[0], len(analysis.task_cells)
     text = f"{best} has the highest mean over the {cells} merged-task scores, {number('gsm8k', scores[best].value)} %"
-    lata = [label for label in ranked if is_lata(label)]
+    lata = [label for label in ranked if analysis.lineup.is_lata(label)]
     if lata and best not in lata:
         place = ranked.index(lata[0]) + 1
         text += f" (the best LATA schedule, {lata[0]}, is number {place} of {len(ranked)} with "
@@ -117,15 +117,15 @@ def _which(analysis: Analysis, scores: dict[str, Contrast], ppl: dict[str, Contr
     return Answer("Which method is best?", best, text + ".")
 
 
-def _how_much(baseline: str, scores: dict[str, Contrast], ppl: dict[str, Contrast], ranked: list[str]) -> Answer:
+def _how_much(lineup: Lineup, scores: dict[str, Contrast], ppl: dict[str, Contrast], ranked: list[str]) -> Answer:
     question = "By how much?"
-    best = ranked[0]
+    best, baseline = ranked[0], lineup.baseline
     if baseline not in scores:
         text = f"There is no complete row `{baseline}` to measure a distance from."
         return Answer(question, "not answerable", text)
     if best == baseline:
         text = f"No method has a higher mean than {baseline} itself."
-        lata = [label for label in ranked if is_lata(label)]
+        lata = [label for label in ranked if lineup.is_lata(label)]
         if not lata:
             return Answer(question, "no gain", text, False)
         gap = scores[lata[0]].against(scores[baseline])

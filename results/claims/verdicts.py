@@ -16,7 +16,7 @@ import pandas as pd
 from results.analysis.analysis import Analysis
 from results.claims import decisions
 from results.statistics.estimates import Estimate, is_harmless
-from results.study.lineup import LATA, base_name, is_lata, schedule_of
+from results.study.lineup import base_name, schedule_of
 from results.study.selection import harm_threshold, utilities
 
 
@@ -37,7 +37,7 @@ def verdict_of(sign: Any) -> str:
 def with_alternatives(analysis: Analysis, job: str, rule: Callable[[str], Verdict]) -> Verdict:
     """The verdict by the schedule that decides, with what the study's other schedules would give."""
     named = schedule_of(analysis.lineup, job)
-    others = [label for label in analysis.lineup.labels(job) if is_lata(label) and label != named]
+    others = [label for label in analysis.lineup.labels(job) if analysis.lineup.is_lata(label) and label != named]
     main = rule(named)
     lines = (f"{name} by the same rule: {v.verdict}; {v.numbers}" for name in others for v in [rule(name)])
     return Verdict(main.verdict, main.numbers, (*main.detail, *lines))
@@ -52,7 +52,7 @@ def signed_lambda(scores: pd.DataFrame) -> pd.Series:
 
 def at_lambda_one(analysis: Analysis) -> bool:
     scores = analysis.scores
-    named = scores["label"].map(base_name).isin((*C1_RIVALS, *LATA))
+    named = scores["label"].map(base_name).isin((*C1_RIVALS, *analysis.lineup.of_group("lata")))
     lam = signed_lambda(scores[(scores["kind"] == "learn") & named])
     return len(lam) > 0 and bool((lam == 1.0).all())
 

@@ -11,7 +11,7 @@ import numpy as np
 from results.analysis.curves import PPL, Curve
 from results.figures.drawing import INK, MUTED, RULE, SERIES, new_figure, spread
 from results.figures.pareto import series_of
-from results.study.lineup import Lineup, is_lata
+from results.study.lineup import Lineup
 from results.study.selection import UNSTABLE_RATIO
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ def canvas(title: str, count: int) -> tuple[Figure, list[Axes]]:
     return figure, list(panels.flat[:count])
 
 
-def styles_of(labels: list[str], lineup: Lineup) -> dict[str, tuple[str, str]]:
-    """Label → (colour, marker): six that can be told apart, grey for the rest, controls first."""
+def styles_of(labels: list[str], lineup: Lineup) -> dict[str, tuple[str, str, bool]]:
+    """Label → (colour, marker, whether its name is bold, as LATA's are): six colours, then grey, controls first."""
     count = len(SERIES)
     own = [label for label in labels if not lineup.is_control(label)] if len(labels) > count else labels
-    first = sorted(own, key=lambda label: (label != lineup.baseline, not is_lata(label)))[:count]
-    series = series_of([label for label in labels if label in first], lineup.baseline)
-    return {label: series.get(label, _REST) for label in labels}
+    first = sorted(own, key=lambda label: (label != lineup.baseline, not lineup.is_lata(label)))[:count]
+    series = series_of([label for label in labels if label in first], lineup)
+    return {label: (*series.get(label, _REST), lineup.is_lata(label)) for label in labels}
 
 
 def panel(
@@ -52,7 +52,7 @@ def panel(
     curves: Sequence[Curve],
     name: str,
     title: str,
-    styles: Mapping[str, tuple[str, str]],
+    styles: Mapping[str, tuple[str, str, bool]],
     chosen: Mapping[str, Collection[str | None]],
     limit: float = math.inf,
 ) -> None:
@@ -73,9 +73,9 @@ def panel(
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     ends = []
-    for curve in sorted(curves, key=lambda curve: styles[curve.label] != _REST):
+    for curve in sorted(curves, key=lambda curve: styles[curve.label][:2] != _REST):
         if name in curve.scored:
-            ends.append(_line(axes, curve, name, scale, limit, styles[curve.label], chosen.get(curve.label, ())))
+            ends.append(_line(axes, curve, name, scale, limit, styles[curve.label][:2], chosen.get(curve.label, ())))
     if name != PPL:
         low, high = axes.get_ylim()
         # A score that is 0 all along is a line at the foot, not noise magnified.
@@ -173,7 +173,7 @@ def _band(curve: Curve, name: str, places: list[int]) -> tuple[np.ndarray, np.nd
     return np.array([one.low for one in found if one]), np.array([one.high for one in found if one])
 
 
-def _names(axes: Axes, ends: list[tuple[str, float, float]], styles: Mapping[str, tuple[str, str]]) -> None:
+def _names(axes: Axes, ends: list[tuple[str, float, float]], styles: Mapping[str, tuple[str, str, bool]]) -> None:
     """Names right of the panel, each joined to the end of its line, moved apart where lines end together."""
     if not ends:
         return
@@ -186,12 +186,12 @@ def _names(axes: Axes, ends: list[tuple[str, float, float]], styles: Mapping[str
     heights = spread(order, gap)
     heights = heights - max(0.0, float(heights.max()) - 1) + max(0.0, -float(heights.min()))
     for (label, _, _), (x, y), at in zip(ends, box, heights, strict=True):
-        colour, _ = styles[label]
+        colour, marker, is_bold = styles[label]
         axes.plot(
             [x, 1.015], [min(y, 1.0), at], "-", color=colour, linewidth=0.6, alpha=0.4, transform=axes.transAxes,
             clip_on=False, zorder=1,
         )  # fmt: skip
         axes.plot([1.028], [at], "s", color=colour, markersize=4, transform=axes.transAxes, clip_on=False)
-        bold = "bold" if is_lata(label) else "normal"
-        ink = MUTED if styles[label] == _REST else INK
+        bold = "bold" if is_bold else "normal"
+        ink = MUTED if (colour, marker) == _REST else INK
         axes.text(1.043, at, label, transform=axes.transAxes, fontsize=8, va="center", color=ink, fontweight=bold)

@@ -11,7 +11,7 @@ import numpy as np
 from results.analysis.curves import FEWEST, Curve, labels_of, merges_of
 from results.analysis.pareto import Front, front
 from results.figures.drawing import INK, MUTED, PAPER, RULE, SERIES, new_figure, place
-from results.study.lineup import Lineup, is_lata
+from results.study.lineup import Lineup
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def pareto_fronts(curves: Mapping[tuple[str, str], Curve], lineup: Lineup) -> tu
         wspace=0.14,
     )
     drawn = {merge: labels_of(curves, merge, FEWEST) or labels_of(curves, merge) for merge in merges}
-    styles = series_of(_shown(drawn, lineup), lineup.baseline)
+    styles = series_of(_shown(drawn, lineup), lineup)
     for axes, merge in zip(panels.flat, merges, strict=False):
         _panel(axes, [front(curves[merge, label]) for label in styles if label in drawn[merge]], merge, styles)
     for axes in panels.flat[len(merges) :]:
@@ -66,9 +66,10 @@ def pareto_fronts(curves: Mapping[tuple[str, str], Curve], lineup: Lineup) -> tu
     return figure, caption
 
 
-def series_of(labels: list[str], baseline: str) -> dict[str, tuple[str, str]]:
+def series_of(labels: list[str], lineup: Lineup) -> dict[str, tuple[str, str]]:
     """Label → (colour, marker), at most six: blue for the baseline, vermilion for the first LATA schedule."""
-    lata = next((label for label in labels if is_lata(label) and label != baseline), None)
+    baseline = lineup.baseline
+    lata = next((label for label in labels if lineup.is_lata(label) and label != baseline), None)
     fixed = {baseline: 0, **({lata: 1} if lata else {})}
     rest = iter(place for place in range(len(SERIES)) if place not in [fixed[n] for n in labels if n in fixed])
     places = {label: fixed[label] if label in fixed else next(rest) for label in labels}
@@ -80,7 +81,7 @@ def _shown(drawn: dict[str, list[str]], lineup: Lineup) -> list[str]:
     labels = list(dict.fromkeys(label for own in drawn.values() for label in own))
     if len(labels) > _MOST:
         labels = [label for label in labels if not lineup.is_control(label)]
-    order = sorted(labels, key=lambda label: (label != lineup.baseline, not is_lata(label)))[:_MOST]
+    order = sorted(labels, key=lambda label: (label != lineup.baseline, not lineup.is_lata(label)))[:_MOST]
     return [label for label in labels if label in order]
 
 

@@ -26,7 +26,6 @@ from results.answers.facts import comparison_facts, confirmatory_tests, noise_te
 from results.figures.drawing import Drawings
 from results.statistics.bootstrap import REPLICATES
 from results.statistics.comparisons import CONFIRMATORY_BASELINES
-from results.study.lineup import LATA
 from results.study.run import rows_of
 from results.study.wording import is_miniature, listed, over, seeds_note
 from results.tables.table import Table
@@ -59,7 +58,7 @@ def study_report(
         seeds=len(analysis.lineup.seeds),
         about_layers=is_about_layers(analysis),
         refusals=refusal_text(analysis),
-        lata=listed(LATA),
+        lata=listed(analysis.lineup.of_group("lata")),
         rivals=listed(CONFIRMATORY_BASELINES),
         confirmatory=confirmatory_tests(analysis),
         noise=noise_text(analysis),

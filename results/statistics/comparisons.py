@@ -20,7 +20,7 @@ import pandas as pd
 from results.statistics.closed_form import FloatArray, holm, mcnemar_exact
 from results.statistics.estimates import Measure, rounded
 from results.statistics.inference import ALPHA, Inference, same_sign
-from results.study.lineup import BASELINES, OTHERS, Lineup, Model, base_name, is_lata
+from results.study.lineup import Lineup, Model, base_name
 from results.study.wording import PERCENT
 
 CONFIRMATORY_BASELINES = ("ta", "ties", "dare")
@@ -54,7 +54,7 @@ class Pair:
     def confirmatory(self, task: str, lineup: Lineup) -> bool:
         """Whether this pair on this task belongs to the confirmatory family."""
         named = {lineup.named("learn", name) for name in CONFIRMATORY_BASELINES}
-        lata = is_lata(self.a.label) and not lineup.is_control(self.a.label)
+        lata = lineup.is_lata(self.a.label) and not lineup.is_control(self.a.label)
         wanted = self.kind == "learn" and lata and self.b.label in named
         return wanted and (task == "wikitext" or task in lineup.members(self.merge))
 
@@ -70,8 +70,8 @@ def pairs(lineup: Lineup) -> list[Pair]:
     for merge in lineup.merges("learn"):
         labels = lineup.labels("learn", merge)
         controls = [label for label in labels if lineup.is_control(label)]
-        rivals = [label for label in labels if base_name(label) in (*BASELINES, *OTHERS)] + controls
-        asked = [(label, rival) for label in labels if is_lata(label) for rival in rivals]
+        rivals = [label for label in labels if base_name(label) in lineup.of_group("baseline")] + controls
+        asked = [(label, rival) for label in labels if lineup.is_lata(label) for rival in rivals]
         asked += [(control, label) for label in labels if base_name(label) == "ta" for control in controls]
         asked += [(label, lineup.baseline) for label in labels]
         for a, b in asked:

@@ -22,6 +22,7 @@ _SHAPES: dict[str, Any] = {
     "forgets": {str: {str: str}},
     "expert_task": {str: str},
     "models": [str],
+    "groups": {str: str},
     "controls": [str],
     "method_notes": {str: str},
     "noise_floor": {str: _NUMBER | None},

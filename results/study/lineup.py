@@ -14,14 +14,6 @@ from results.study.run import KEY, Study, rows_of
 from results.study.selection import UNSTABLE_RATIO
 from results.study.sweep import point_key
 
-LATA = ("lata_linear", "lata_log", "lata_threshold")
-BASELINES = ("ta", "ties", "dare", "dare_ties")
-#: Methods of other papers beside the baselines that claims name: compared with LATA, never confirmatory.
-OTHERS = ("lines", "safety_arithmetic")
-#: The controls of this suite, in the order of rows; `controls_of` says which methods of a study are.
-CONTROLS = ("ta_norm_matched", "ta_half", "lata_shuffled", "lata_reversed", "depth_linear", "lata_transferred")
-#: Row order of every table; labels with parameters follow their method, unknown methods stand before the controls.
-ORDER = (*BASELINES, *OTHERS, *LATA)
 TASKS = tuple(PRIMARY)
 #: Short headings for the terminal and for narrow tables; other tasks stand there with their names.
 SHORT = {"wikitext": "ppl", "gsm8k": "math", "humaneval": "code", "humaneval_instruct": "code chat", "refusal": "ua"}
@@ -51,16 +43,6 @@ def base_name(label: str) -> str:
     return label.split("(", 1)[0]
 
 
-def is_lata(label: str) -> bool:
-    """Whether a label is one of the LATA schedules."""
-    return base_name(label) in LATA
-
-
-def controls_of(meta: Mapping[str, Any]) -> tuple[str, ...]:
-    """The rows of a study that are controls; the methods of this suite where it does not say which (older ones)."""
-    return tuple(meta.get("controls", CONTROLS))
-
-
 class Lineup:
     """The models of one study, in the order of every table, with their facts.
 
@@ -81,7 +63,8 @@ class Lineup:
         self.columns = (*KEY, *["point"] * settings)
         self.meta: dict[str, Any] = study.meta
         self._scores = study.scores
-        self._controls = controls_of(study.meta)
+        self._groups: Mapping[str, str] = study.meta.get("groups", {})
+        self._controls = {*self.meta.get("controls", ()), *self.of_group("control")}
         keys = {Model(*row) for row in study.scores[list(self.columns)].drop_duplicates().itertuples(index=False)}
         merges = list(self.meta.get("merges", {})) + list(self.meta.get("forgets", {}))
         family = list(self.meta.get("models", []))
@@ -116,6 +99,14 @@ class Lineup:
         """base, pre, experts and targets."""
         return [key for key in self.models if key.kind == "model"]
 
+    def of_group(self, group: str) -> list[str]:
+        """Methods that were registered as ``baseline``, ``lata`` or ``control``, in the order of tables."""
+        return [name for name, its in self._groups.items() if its == group]
+
+    def is_lata(self, label: str) -> bool:
+        """Whether a row is one of the LATA schedules."""
+        return base_name(label) in self.of_group("lata")
+
     def merges(self, kind: str) -> list[str]:
         """Names of the merges of a kind, in order."""
         return list(dict.fromkeys(key.merge for key in self.models if key.kind == kind))
@@ -148,7 +139,7 @@ class Lineup:
             own = dict(known.get(label, {}))
             return base_name(label), str(own.pop("outside", "keep")), own
 
-        rows = {label: parts(label) for label in self.labels(kind) if base_name(label) == "ta" or is_lata(label)}
+        rows = {label: parts(label) for label in self.labels(kind) if base_name(label) == "ta" or self.is_lata(label)}
         return [
             label
             for label, (name, outside, own) in rows.items()
@@ -163,17 +154,18 @@ class Lineup:
 
     def group_of(self, label: str) -> str:
         """`lata`, `control`, or `baseline` for every other method."""
-        return "control" if self.is_control(label) else "lata" if is_lata(label) else "baseline"
+        return "control" if self.is_control(label) else "lata" if self.is_lata(label) else "baseline"
 
     def is_control(self, label: str) -> bool:
         """Whether a row is a control, which stands apart in tables and is never best."""
         return label in self._controls or base_name(label) in self._controls
 
     def _rank(self, label: str) -> tuple[int, int, str]:
-        name = base_name(label)
+        """Methods, those that are not registered, controls; labels with parameters follow their method."""
+        name, known = base_name(label), list(self._groups)
         if self.is_control(label):
-            return 2, CONTROLS.index(name) if name in CONTROLS else len(CONTROLS), label
-        return (0, ORDER.index(name), label) if name in ORDER else (1, 0, label)
+            return 2, known.index(name) if self._groups.get(name) == "control" else len(known), label
+        return (0, known.index(name), label) if name in known else (1, 0, label)
 
     def experts(self, merge: str) -> list[str]:
         """The experts of a learning merge."""
@@ -258,9 +250,9 @@ _SCHEDULES = {"learn": "lata_linear", "forget": "lata_threshold"}
 def schedule_of(lineup: Lineup, job: str) -> str:
     """The LATA schedule that decides claims about learning or forgetting: the study's own.
 
-    What the study names, where it made it; else the only schedule that it made, or the first of `LATA` of several.
+    What the study names, where it made it; else the only schedule that it made, or the first of several.
     """
     named = {**_SCHEDULES, **lineup.meta.get("schedule", {})}[job]
-    made = [label for label in lineup.labels(job) if is_lata(label)]
+    made = [label for label in lineup.labels(job) if lineup.is_lata(label)]
     asked = [label for label in made if label == named] or [label for label in made if base_name(label) == named]
-    return str((asked or sorted(made, key=lambda label: LATA.index(base_name(label))) or [named])[0])
+    return str((asked or made or [named])[0])

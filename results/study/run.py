@@ -36,7 +36,8 @@ class Study:
             "value": x}, ``harm_threshold``, ``utility_margin``, ``schedule`` {"learn": …, "forget": …} (the
             LATA schedule that claims are decided by), ``noise_floor`` {task: x} (`noise.primary_floors`; of other
             tasks no floor is known), ``miniature`` (whether the models are this suite's embedded family),
-            ``controls`` (labels of the methods that are controls), ``method_notes`` {method: what a reader of its
+            ``groups`` {method: ``baseline``, ``lata`` or ``control``, as it was registered}, in the order of tables;
+            ``controls`` (labels of further rows that are controls), ``method_notes`` {method: what a reader of its
             results must know}.
         granular: similarities of several granularities: ``family``, ``seed``, ``granularity`` (block, module or
             tensor), ``layer`` (its key), ``depth`` (index of its block, −1 outside blocks), ``task``,

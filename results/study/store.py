@@ -26,7 +26,7 @@ from results.study.sweep import Sweep
 ITEMS, STUDY, SCORES = "items.parquet", "study.json", "scores.parquet"
 
 #: Raised when what a file holds changes its meaning.
-FORMAT = 1
+FORMAT = 2
 
 #: Frames that not every study or sweep has.
 OPTIONAL = ("granular", "others")

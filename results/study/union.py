@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from results.study.lineup import base_name, controls_of
+from results.study.lineup import base_name
 from results.study.run import ITEM_KEY, KEY, rows_of
 from results.study.sweep import Sweep
 
@@ -215,11 +215,11 @@ def _meta(runs: Mapping[str, Sweep], notes: list[str]) -> dict[str, Any]:
     """What is known about all runs: mappings and lists united, the rest of the first run."""
     metas = [run.meta for run in runs.values()]
     out: dict[str, Any] = {**metas[0]}
-    for key in (*_UNITED, "method_notes"):
+    for key in (*_UNITED, "groups", "method_notes"):
         out[key] = {name: value for meta in metas for name, value in meta.get(key, {}).items()}
     for key in ("seeds", "models", "lambdas", "notes"):
         out[key] = list(dict.fromkeys(value for meta in metas for value in meta.get(key, [])))
-    out["controls"] = list(dict.fromkeys(name for meta in metas for name in controls_of(meta)))
+    out["controls"] = list(dict.fromkeys(name for meta in metas for name in meta.get("controls", ())))
     out["seeds"] = sorted(out["seeds"])
     out["notes"] += notes
     floors = [meta.get("noise_floor") or {} for meta in metas]

@@ -9,7 +9,7 @@ from results.analysis.analysis import SweepAnalysis
 from results.analysis.choice import Choice
 from results.analysis.crossings import Crossing, Peak, bounds, difference
 from results.analysis.curves import NORMALISED, PPL
-from results.study.lineup import LATA, Model, base_name, schedule_of, short_of
+from results.study.lineup import Model, schedule_of, short_of
 from results.study.sweep import lambdas_of
 from results.study.wording import number, over
 from results.tables.learning import ESTIMATE, best_labels, estimate_cell, mark, score_notes
@@ -142,7 +142,7 @@ def reference(analysis: SweepAnalysis, job: str = "learn") -> str | None:
     """The method that others are measured against: the LATA schedule of the claims, or another, or the baseline."""
     labels = analysis.labels() if job == "learn" else analysis.forgetting_labels
     named = schedule_of(analysis.chosen.lineup, job)
-    lata = [label for label in labels if base_name(label) in LATA]
+    lata = [label for label in labels if analysis.chosen.lineup.is_lata(label)]
     return next((label for label in (named, *lata, analysis.chosen.lineup.baseline) if label in labels), None)
 
 

@@ -497,6 +497,8 @@ def test_every_method_is_a_file_and_a_yaml_of_the_same_name_with_the_same_defaul
         written = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
         assert written == {"name": name, **method.defaults}
         assert method.control == (method.paper == "")
+        folder = Path(inspect.getfile(method.function)).parent.name
+        assert folder == {"baseline": "baselines", "lata": "schedules", "control": "controls"}[method.group]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from lata.methods import methods as registered
 from results.study.run import Study
 
 METHODS = (
@@ -122,6 +123,7 @@ def make_study(
             "forgets": {name: FORGETS[name] for name in forgets},
             "expert_task": EXPERT_TASK,
             "models": list(FAMILY),
+            "groups": {name: method.group for name, method in registered().items()},
             "baseline": "ta",
             "threshold": {"kind": "quantile", "value": 0.3},
             "provenance": {"git": {"commit": "0123abc"}, "versions": {"torch": "2.13"}, "seconds": {"merge": 3.1}},

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from lata.methods import methods as registered
 from results.analysis.comparison import curves_from_pre
 from results.analysis.curves import Curve
 from results.analysis.points import lineup_of
@@ -220,6 +221,7 @@ def _sweep(make: _Maker, choices: list[dict[str, object]], **meta: object) -> Sw
             "command": "python -m experiments.sweep experiment=mini",
             "forgets": {},
             "expert_task": EXPERT_TASK,
+            "groups": {name: method.group for name, method in registered().items()},
             "baseline": "ta",
             "selection": "grid",
             **meta,

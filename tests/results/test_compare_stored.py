@@ -99,7 +99,7 @@ def test_a_stranger_s_record_with_other_types_is_refused_in_one_line(tmp_path: P
     bad = [json.dumps({**record, key: value}) for key, value in texts.items()]
     for key, value in {"merges": {"a": "b"}, "baseline": [1], "expert_task": {"a": []}, "seeds": ["x"]}.items():
         bad.append(json.dumps({**record, "meta": {**record["meta"], key: value}}))
-    for text in (*bad, "[" * 200_000, "5", "null", '{"format": 1}', "{}", "NaN", "\udcff"):
+    for text in (*bad, "[" * 200_000, "5", "null", '{"format": 2}', "{}", "NaN", "\udcff"):
         file.write_bytes(text.encode("utf-8", "surrogateescape"))
         with pytest.raises(ValueError, match=r"cannot be read|is of another version") as caught:
             stored.load(tmp_path)

@@ -20,7 +20,6 @@ from results.figures.critical_difference import critical_difference_diagram
 from results.figures.drawing import COLOURS
 from results.figures.panel import styles_of
 from results.statistics.ranks import ranking
-from results.study.lineup import CONTROLS, controls_of
 from results.study.run import Study
 from results.study.store import as_sweep
 from results.study.union import pool
@@ -104,11 +103,17 @@ def test_a_control_that_forgets_is_no_answer() -> None:
     assert OWN not in sweep_findings(found).answers[0].text
 
 
-def test_a_study_that_does_not_say_which_has_the_controls_of_this_suite() -> None:
-    older = analyse(make_study(methods=("ta", OWN, "ta_half"), merges=("math+code",), forgets=(), items=20))
-    assert [older.lineup.group_of(label) for label in ("ta", OWN, "ta_half")] == ["baseline", "baseline", "control"]
-    assert controls_of({}) == CONTROLS
-    assert controls_of({"controls": []}) == ()
+def test_the_group_and_the_order_of_a_method_are_those_of_its_registration() -> None:
+    rows = ("ta_half", OWN, "lata_log", "ta")
+    groups = {"ta": "baseline", "lata_log": "lata", OWN: "lata", "ta_half": "control"}
+    made = analyse(make_study(methods=rows, merges=("math+code",), forgets=(), items=20, groups=groups))
+    assert made.lineup.labels("learn") == ["ta", "lata_log", OWN, "ta_half"]
+    assert {label: made.lineup.group_of(label) for label in rows} == groups
+    family = made.comparisons[made.comparisons["status"] == "confirmatory"]
+    assert set(family["a"]) == {"lata_log", OWN}
+    unknown = analyse(make_study(methods=("ta_half", OWN, "ta"), merges=("math+code",), forgets=(), items=20))
+    assert unknown.lineup.labels("learn") == ["ta", OWN, "ta_half"]
+    assert unknown.lineup.group_of(OWN) == "baseline"
 
 
 DROPPED = ("ta(outside=drop)", "lata_log(outside=drop)")

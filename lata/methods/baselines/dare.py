@@ -34,6 +34,8 @@ _SMALLEST_SUM = 1e-7
 
 
 @register(
+    group="baseline",
+    order=3,
     paper="https://arxiv.org/abs/2311.03099",
     equation="D = Σ_t m_t ⊙ τ_t / (1 − p), m_t ~ Bernoulli(1 − p)",
     passes={"mergekit": 1},

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 @register(
+    group="baseline",
+    order=4,
     paper="https://arxiv.org/abs/2311.03099",
     equation="D = TIES({m_t ⊙ τ_t / (1 − p)})",
     passes={"paper": 3, "mergekit": 1},

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 @register(
+    group="baseline",
+    order=5,
     paper="https://arxiv.org/abs/2410.17146",
     equation="D = Σ_t w ⊙ τ_t, w = α + β · l / (L−1)",
     alpha=Interval(0, 1, optional=True),

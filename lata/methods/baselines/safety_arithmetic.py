@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 @register(
+    group="baseline",
+    order=6,
     paper="https://arxiv.org/abs/2406.11801",
     equation="D = Σ_t top_k(τ_t)",
     note="This is the first stage of Safety Arithmetic alone: its second, which steers activations, is left out; its "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lata.engine.vectors import TaskVectors
 
 
-@register(paper="https://arxiv.org/abs/2212.04089", equation="D = Σ_t τ_t")
+@register(group="baseline", order=1, paper="https://arxiv.org/abs/2212.04089", equation="D = Σ_t τ_t")
 def ta(vectors: TaskVectors) -> WeightedSum:
     """The sum of the task vectors, in sorted order of tasks."""
     return weighted_sum(vectors, {})

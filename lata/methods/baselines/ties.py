@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 
 @register(
+    group="baseline",
+    order=2,
     paper="https://arxiv.org/abs/2306.01708",
     equation="D = mean of trim(τ_t) over the tasks whose sign is sgn(Σ_t trim(τ_t))",
     passes={"paper": 3, "mergekit": 3, "peft": 3},

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 @register(
-    paper="",
+    group="control",
+    order=5,
     equation="D = Σ_t w ⊙ τ_t, w = l / (L−1)",
     floor=Interval(0, 1),
     ceiling=Interval(0, 1),

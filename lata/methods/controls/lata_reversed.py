@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 @register(
-    paper="",
+    group="control",
+    order=4,
     equation="D = Σ_t w_t[r → L−1−r] ⊙ τ_t",
     of=OneOf(tuple(weighting.RANK_SCHEDULES)),
     floor=Interval(0, 1),

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 @register(
-    paper="",
+    group="control",
+    order=3,
     equation="D = Σ_t w_t[π_t(l)] ⊙ τ_t[l]",
     of=OneOf(tuple(weighting.RANK_SCHEDULES)),
     floor=Interval(0, 1),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 @register(
-    paper="",
+    group="control",
+    order=6,
     equation="D = Σ_t w_t ⊙ τ_t, w_t of another family at the same l / (L−1)",
     profile=Cosines(),
     schedule=OneOf(tuple(weighting.RANK_SCHEDULES)),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lata.engine.vectors import Direction, TaskVectors
 
 
-@register(paper="", equation="D = ½ Σ_t τ_t")
+@register(group="control", order=2, equation="D = ½ Σ_t τ_t")
 def ta_half(vectors: TaskVectors) -> Direction:
     """Half the sum of the task vectors; halving is exact in fp32, so λ = 1 here is `ta` at λ = 0.5."""
     half = dict.fromkeys(vectors.names, 0.5)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 @register(
-    paper="",
+    group="control",
+    order=1,
     passes={"": 2},
     equation="D = (‖Σ_t w_t ⊙ τ_t‖ / ‖Σ_t τ_t‖) Σ_t τ_t",
     match=OneOf(tuple(RANK_SCHEDULES)),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 @register(
+    group="lata",
+    order=1,
     paper="https://arxiv.org/abs/2502.20186",
     equation="D = Σ_t w_t ⊙ τ_t, w = r / (L−1)",
     floor=Interval(0, 1),

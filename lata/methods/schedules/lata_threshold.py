@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 @register(
+    group="lata",
+    order=3,
     paper="https://arxiv.org/abs/2502.20186",
     equation="D = Σ_t w_t ⊙ τ_t, w = 1 if s < threshold else 0",
     threshold=Interval(-1, 1),
