@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from pathlib import Path
 
 import naive
@@ -24,6 +25,7 @@ from lata.methods import get, methods
 from lata.numerics import masks
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
+CATALOGUE = CONF.parents[1] / "lata" / "README.md"
 #: Methods and their variants, without those that compare layers with θ_base.
 BLOCKS_ALONE = [
     (name, variant)
@@ -499,6 +501,20 @@ def test_every_method_is_a_file_and_a_yaml_of_the_same_name_with_the_same_defaul
         assert method.control == (method.paper == "")
         folder = Path(inspect.getfile(method.function)).parent.name
         assert folder == {"baseline": "baselines", "lata": "schedules", "control": "controls"}[method.group]
+
+
+def test_the_catalogue_has_every_method_with_its_formula_its_parameters_and_its_source() -> None:
+    page = CATALOGUE.read_text(encoding="utf-8")
+    page = page[page.index("## Methods") : page.index("### What the papers")]
+    rows = dict(re.findall(r"^\| `(\w+)` (\|.*)$", page, re.MULTILINE))
+    assert list(rows) == list(methods())
+    for name, method in methods().items():
+        assert f"| {method.equation} |" in rows[name]
+        own = {key: value for key, value in method.defaults.items() if key not in ("outside", "granularity")}
+        for key, value in own.items():
+            assert f"`{key}={'null' if value is None else value}`" in rows[name]
+        assert method.paper in (page if method.group == "lata" else rows[name])
+        assert ("needs θ_base" in rows[name]) == (method.needs_similarity and method.control)
 
 
 @pytest.mark.parametrize(
