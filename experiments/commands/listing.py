@@ -19,13 +19,9 @@ def methods() -> str:
     """The merge methods in groups: name, parameters with their defaults, what it does."""
     from lata.methods import methods as registered
 
-    groups: dict[str, list[Row]] = {"published baselines": [], "LATA": [], "controls of this project": []}
+    titles = {"baseline": "published baselines", "lata": "LATA", "control": "controls of this project"}
+    groups: dict[str, list[Row]] = {title: [] for title in titles.values()}
     for method in registered().values():
-        group = (
-            "controls of this project"
-            if method.control
-            else ("LATA" if method.needs_similarity else "published baselines")
-        )
         own = " ".join(
             f"{key}={'null' if value is None else value}"
             for key, value in method.defaults.items()
@@ -33,7 +29,7 @@ def methods() -> str:
         )
         text = (inspect.getdoc(method.function) or "").split("\n\n")[0].split(";")[0]
         base = " (needs --base)" if method.needs_similarity else ""
-        groups[group].append((method.name, own or "–", f"{_plain(text)}{base}"))
+        groups[titles[method.group]].append((method.name, own or "–", f"{_plain(text)}{base}"))
     return _table(("method", "parameters", "what it does"), groups) + (
         "\n\nlata merge --method ties method.density=0.3   in a study: 'methods=[ta, {name: ties, density: 0.3}]'\n"
         "All take outside=drop, which leaves what lies outside the blocks; those that need --base also granularity."
