@@ -28,13 +28,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lata.in_memory.load import hold
+    from lata.merging.in_memory.load import hold
     from lata.merging.on_disk import merge, similarity, similarity_tables
     from lata.merging.recipes import merge_recipe
 
 __all__ = ["hold", "merge", "merge_recipe", "similarity", "similarity_tables"]
 
-_MODULES = {"hold": "lata.in_memory.load", "merge_recipe": "lata.merging.recipes"}
+_MODULES = {"hold": "lata.merging.in_memory.load", "merge_recipe": "lata.merging.recipes"}
 
 
 def __getattr__(name: str) -> Any:

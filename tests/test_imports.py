@@ -21,18 +21,8 @@ ALLOWED = {
 #: Packages (and modules of `eval`) from those that know no other to those that know all.
 ORDER = {
     "lata": (
-        *(
-            "code_version",
-            "names",
-            "quantities",
-            "numerics",
-            "untrusted",
-            "checkpoints",
-            "engine",
-            "methods",
-            "output",
-        ),
-        *("planning", "merging", "in_memory"),
+        *("code_version", "names", "quantities", "templates", "numerics", "untrusted", "checkpoints", "engine"),
+        *("methods", "output", "planning", "merging"),
     ),
     "eval": (
         *("schema", "sandbox", "multilingual", "judge", "settings", "documents", "backends"),
@@ -84,6 +74,12 @@ def test_every_package_has_its_place_in_the_order() -> None:
     for part, order in ORDER.items():
         packages = {folder.parent.name for folder in (ROOT / part).glob("*/__init__.py")}
         assert packages <= {*order}, packages - {*order}
+
+
+def test_a_folder_of_the_library_has_at_most_twelve_entries() -> None:
+    for folder in {file.parent for file in (ROOT / "lata").rglob("*.py")}:
+        names = {entry.name for entry in folder.iterdir()} - {"__init__.py", "__pycache__", "README.md"}
+        assert len(names) <= 12, f"{folder.relative_to(ROOT)}: {sorted(names)}"
 
 
 @pytest.mark.parametrize("part", PARTS)

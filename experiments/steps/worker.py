@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from lata.in_memory.merge import InMemoryMerge
+    from lata.merging.in_memory.merge import InMemoryMerge
 
 
 class Outcome(Enum):
@@ -222,7 +222,7 @@ def _model_facts(source: str, pre: str) -> dict[str, Any]:
 
 
 def _lam(job: Job) -> float | dict[str, float]:
-    """λ as `lata.in_memory.merge` takes it: without the sign that says whether it is learned or forgotten."""
+    """λ as `lata.merging.in_memory.merge` takes it: without the sign that says whether it is learned or forgotten."""
     sign = 1.0 if job.start == "pre" else -1.0
     return {task: sign * lam for task, lam in job.lam} if isinstance(job.lam, tuple) else sign * job.lam
 
@@ -257,7 +257,7 @@ def _hot(job: Job) -> InMemoryMerge:
 
 def _load(model: PreTrainedModel | Engine, scored: Scored) -> None:
     """Put a model of the family as it is into the loaded one, which keeps the configuration of θ_pre."""
-    from lata.in_memory.destinations import load
+    from lata.merging.in_memory.destinations import load
 
     tensors = scored.tensors(_context.shared.dtype)
     if isinstance(model, Engine):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lata.engine.similarities import Similarity
     from lata.engine.vectors import Direction, Measured
-    from lata.in_memory.merge import InMemoryMerge
+    from lata.merging.in_memory.merge import InMemoryMerge
 
     TensorDict = dict[str, torch.Tensor]
 
@@ -130,7 +130,7 @@ class Family:
         threads: int | None = None,
         **parameters: Any,
     ) -> InMemoryMerge:
-        """The merge of the experts `tasks` for any number of λ, see `lata.in_memory.merge`.
+        """The merge of the experts `tasks` for any number of λ, see `lata.merging.in_memory.merge`.
 
         Args:
             tasks: names of the experts; their order does not matter.
@@ -146,7 +146,7 @@ class Family:
         Raises:
             ValueError: a name, a parameter or `start` does not fit, or the method needs a base that is not there.
         """
-        from lata.in_memory.merge import BLOCK, InMemoryMerge, hold_direction
+        from lata.merging.in_memory.merge import BLOCK, InMemoryMerge, hold_direction
 
         for task in tasks:
             if expert(task) not in self._sources:

@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 import lata
 from eval.harness import EvalSettings, Evaluator
 from experiments.steps.models import find
-from lata.in_memory.destinations import load
+from lata.merging.in_memory.destinations import load
 from lata.numerics.tensors import TensorInfo
 from lata.numerics.torch_views import DTYPES
 

@@ -16,7 +16,7 @@ from random_models import NEEDED, moved, random_checkpoint
 from safetensors.torch import load_file, save_file
 
 import lata
-from lata.in_memory.merge import InMemoryMerge, MergeFacts
+from lata.merging.in_memory.merge import InMemoryMerge, MergeFacts
 from lata.methods import get, methods
 from lata.numerics.tensors import CHUNK
 

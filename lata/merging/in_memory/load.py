@@ -11,7 +11,7 @@ import numpy as np
 
 from lata.engine.stream import Block, Stream, cores, expert
 from lata.engine.vectors import TaskVectors
-from lata.in_memory.merge import BLOCK, InMemoryMerge, hold_direction
+from lata.merging.in_memory.merge import BLOCK, InMemoryMerge, hold_direction
 from lata.merging.job import open_job
 from lata.merging.request import Request, sources_of
 from lata.numerics.tensors import ITEM_SIZE, InMemoryCheckpoint
@@ -38,7 +38,7 @@ def hold(
     threads: int | None = None,
     **parameters: Any,
 ) -> InMemoryMerge:
-    """Read checkpoints once and hold their merge in memory, for any number of λ (see `lata.in_memory.merge`).
+    """Read checkpoints once and hold their merge in memory, for any number of λ (see `lata.merging.in_memory.merge`).
 
     Takes the memory of the start in its own dtype and 4 bytes a parameter for D. `per_task` takes that of the start,
     θ_pre and every expert in their own dtypes, and so a λ for each task; a number still does.

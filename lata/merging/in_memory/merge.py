@@ -24,7 +24,7 @@ from lata.checkpoints.digests import chunk_digests, tensor_digest, weights_diges
 from lata.engine.apply import Applied, apply, length
 from lata.engine.stream import Block, Piece, Stream
 from lata.engine.vectors import Direction
-from lata.in_memory.destinations import Buffer, Destination, InPlace, destinations
+from lata.merging.in_memory.destinations import Buffer, Destination, InPlace, destinations
 from lata.merging.request import check_lam
 from lata.numerics.dtypes import Float
 from lata.numerics.tensors import CHUNK, ITEM_SIZE, TensorInfo
@@ -32,7 +32,7 @@ from lata.numerics.tensors import CHUNK, ITEM_SIZE, TensorInfo
 if TYPE_CHECKING:
     import torch
 
-    from lata.in_memory.destinations import LoadedModel
+    from lata.merging.in_memory.destinations import LoadedModel
 
 #: Elements that are merged at a time where D is held: more than elsewhere, for only the result lies in the cache.
 BLOCK = 4 * CHUNK
