@@ -173,6 +173,6 @@ def layer_map(
     return {name: key(name) for name in sorted(known, key=depth)}
 
 
-def layers_in_order(layer_of: dict[str, str | None]) -> list[str]:
+def layers_in_order(layer_of: Mapping[str, str | None]) -> list[str]:
     """The distinct layer keys of a `layer_map`, in its order."""
     return list(dict.fromkeys(key for key in layer_of.values() if key is not None))
