@@ -7,7 +7,7 @@ by default, and finer or coarser choices are options (a choice of this project, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 GRANULARITIES = ("block", "module", "tensor")
