@@ -1,4 +1,4 @@
-"""Reproduce a table: ``python -m experiments.reproduce [experiment=mini] [key=value …]``.
+"""Reproduce a table: ``python -m experiments.reproduce [experiment=learning family=gemma2_2b] [key=value …]``.
 
 Composes a study from `conf/`, runs what of it is not in the store yet, writes tables, figures, claims and a report,
 and prints the main table. ``--help`` lists the groups and keys.

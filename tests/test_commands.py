@@ -38,7 +38,7 @@ SMALL = {
 SHARED = ["merges=[math+code]", "methods=[ta]", "lambdas=[0.5,1]"]
 #: Experiments on the miniature family that the README only links to.
 QUESTIONS = [
-    ("sweep", ["experiment=mini_choosing", "lambdas=[0.5,1]", "search.trials=2"]),
+    ("sweep", ["experiment=choosing", "lambdas=[0.5,1]", "search.trials=2"]),
 ]
 
 

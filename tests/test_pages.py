@@ -77,8 +77,8 @@ def test_a_family_says_what_its_learning_table_takes(family: str) -> None:
     text = (CONF / "family" / f"{family}.yaml").read_text(encoding="utf-8")
     said = re.search(r"takes (\d+) GB of disk, (\d+) GB of memory and (\d+) GB of one GPU", text)
     assert said is not None
-    assert f"experiments.plan experiment={family}_learning plan.gpu=h100" in text
-    planned = estimated(f"experiment={family}_learning")
+    assert f"experiments.plan experiment=learning family={family} plan.gpu=h100" in text
+    planned = estimated("experiment=learning", f"family={family}")
     memory, gpu = (max(getattr(stage, part) or 0 for stage in planned.stages) for part in ("cpu", "gpu"))
     assert [int(number) for number in said.groups()] == [
         round(bytes_ / 1e9) for bytes_ in (planned.download + planned.store, memory, gpu)
@@ -90,7 +90,7 @@ def test_the_page_says_what_the_plan_says_of_the_table_on_one_card() -> None:
     page = (ROOT / "conf" / "README.md").read_text(encoding="utf-8")
     said = re.search(r"(\d+) GB to download and ([\d.]+) hours, ([\d.]+) if .*?; ([\d.]+) with vLLM", page, re.DOTALL)
     assert said is not None
-    words = ["experiment=gemma2_2b_learning", "plan.gpu=rtx4090", "plan.ram_gb=64"]
+    words = ["experiment=learning", "family=gemma2_2b", "plan.gpu=rtx4090", "plan.ram_gb=64"]
     planned = estimated(*words)
     assert [line for line in planned.warnings if not line.startswith("gated")] == []
     served = estimated(*words, "eval.backend=vllm")

@@ -53,7 +53,7 @@ _STUDY = {
     "--out": ("out", PATH),
 }
 _STUDY_KEYS = ("config.yaml",)
-_STUDY_GROUPS = ("experiment", "family", "eval", "logger")
+_STUDY_GROUPS = ("experiment", "family", "language", "eval", "logger")
 _SEVERAL = (
     "Several processes or machines: add --multirun, a launcher, and what tells the jobs apart; then run the same "
     "command without them, which writes the tables. Jobs share the cache, so no work is done twice."
@@ -62,9 +62,10 @@ _SEVERAL = (
 COMMANDS: dict[str, Command] = {
     "reproduce": Command(
         "run a study: merges, scores, tables, claims, and a report",
-        "[experiment=NAME] [key=value …]",
+        "[experiment=NAME] [family=NAME] [key=value …]",
         {
             "": "the whole study on the miniature family",
+            "experiment=learning family=gemma2_2b": "task learning on Gemma-2-2b",
             "'seeds=[0,1,2]'": "the same with three trained seeds",
             "'methods=[ta, {name: ties, density: 0.3}]' 'merges=[math+code]'": "some methods, with parameters",
             "logger=none --out runs/mine": "without W&B, into another folder",
@@ -79,7 +80,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "sweep": Command(
         "score methods at many λ, choose λ, see where each method breaks",
-        "[experiment=NAME] ['lambdas=[…]'] [key=value …]",
+        "[experiment=NAME] [family=NAME] ['lambdas=[…]'] [key=value …]",
         {
             "--merges math+code --methods ta,ties,lata_log --lambdas 0.2,0.6,1.0": "three methods, three λ",
             "'lambdas={start: 0.2, stop: 3, step: 0.2}'": "a range, both ends included",
@@ -171,9 +172,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "plan": Command(
         "what a study would take, before it is run: bytes, memory, hours",
-        "[experiment=NAME] [every key of reproduce] [plan.KEY=VALUE …]",
+        "[experiment=NAME] [family=NAME] [every key of reproduce] [plan.KEY=VALUE …]",
         {
-            "family=gemma2_2b eval=paper 'merges=[math+code]' --gpu rtx4090": "one table on one card",
+            "experiment=learning family=gemma2_2b --gpu rtx4090": "one table on one card",
             "… --gpu a6000 plan.gpus=2 eval.backend=vllm eval.tensor_parallel=2": "two cards",
             "… 'lambdas=[0.2,0.6,1.0]'": "a sweep, as `lata sweep` would run it",
             "… plan.ram_gb=64": "warn where the machine's memory does not suffice",

@@ -30,9 +30,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config import secrets
+from experiments.config.groups import no_choice
 from experiments.config.overrides import advice, for_hydra, refuse_slips
 from experiments.config.study import CONF, Config, register_schemas, schema_keys, study, unknown_key
-from lata.methods import suggest
 
 Plan = TypeVar("Plan")
 
@@ -168,8 +168,7 @@ def explain(error: BaseException, schema: type = Config) -> str:
     if missing := re.match(r"(?:In '.*?': )?Could not find '([^']*)/([^'/]*)'", first):
         group, choice = missing.groups()
         options = next((link.options for link in chain if isinstance(link, MissingConfigException)), None)
-        known = list(options or [])
-        return f"{group}={choice} does not exist{suggest(choice, known)} (there are: {', '.join(known)})"
+        return no_choice(group, choice, options or [])
     if first.startswith("Error merging override "):
         return f"{first.removeprefix('Error merging override ')}: {str(chain[-1]).splitlines()[0]}"
     return first

@@ -62,15 +62,32 @@ class ModelConfig:
 
 
 @dataclass
+class ForgetConfig:
+    """One forgetting job: subtract expert `forget`'s direction from model `target`."""
+
+    target: str = MISSING
+    forget: str = MISSING
+
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        return f"{self.target}-{self.forget}"
+
+
+@dataclass
 class FamilyConfig:
     """Which models: names of experts and forgetting targets, and the task that scores each expert.
 
     Attributes:
         language: of the miniature family's evaluation data, ``en`` or ``l2``.
         blocks: container of the decoder's blocks, such as ``model.layers``; None finds it.
+        title, merges, schedule, threshold, forget: what experiments are composed with: how titles call the family, its
+            merges (the first is the one of experiments that have one), the LATA schedule that decides claims of
+            learning, the row of ``lata_threshold``, and what the whole study forgets.
     """
 
     name: str = MISSING
+    title: str = MISSING
     kind: FamilyKind = FamilyKind.mini
     seed: int = 0
     language: str = "en"
@@ -79,15 +96,18 @@ class FamilyConfig:
     targets: list[str] = field(default_factory=list)
     expert_task: dict[str, str] = field(default_factory=dict)
     models: dict[str, ModelConfig] = field(default_factory=dict)
+    merges: list[str] = field(default_factory=list)
+    schedule: str = "lata_linear"
+    threshold: Any = "lata_threshold"
+    forget: list[ForgetConfig] = field(default_factory=list)
     recipe: MiniRecipe = field(default_factory=MiniRecipe)  # type: ignore[valid-type]
 
 
 def check_family(family: FamilyConfig) -> None:
     """ValueError for names that the family has no model or no task for."""
     have = list(MODELS) if family.kind is FamilyKind.mini else list(family.models)
-    for name in ("base", "pre"):
-        if name not in have:
-            raise ValueError(f"family.models.{name}.source is missing; give family.models.{name}.source=FOLDER_OR_ID")
+    if "pre" not in have:
+        raise ValueError(missing_source("pre"))
     rest = [name for name in have if name not in ("base", "pre")]
     for name in family.experts:
         known("family.experts", name, rest)
@@ -103,8 +123,13 @@ def check_family(family: FamilyConfig) -> None:
 def check_sources(family: FamilyConfig, names: Iterable[str]) -> None:
     """ValueError where a model that is read is still to be given by the user."""
     for name in names:
-        if name in family.models and not family.models[name].source:
+        if family.kind is FamilyKind.checkpoints and not family.models.get(name, ModelConfig()).source:
             raise ValueError(missing_source(name))
+
+
+def has_base(family: FamilyConfig) -> bool:
+    """Whether θ_base is there for what needs it."""
+    return family.kind is FamilyKind.mini or bool(family.models.get("base", ModelConfig()).source)
 
 
 def missing_source(name: str) -> str:

@@ -14,16 +14,20 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from eval.judge.settings import JudgeSettings
 from eval.settings import EvalSettings
+from experiments.commands.pages import choices
 from experiments.config.family import (
     FamilyConfig,
     FamilyKind,
+    ForgetConfig,
     check_family,
     check_sources,
     experts_of,
+    has_base,
     known,
     mini_family,
     refuse_twice,
@@ -36,7 +40,7 @@ from lata.methods.rules import lam_problem
 Schema = TypeVar("Schema")
 
 #: Beginnings of keys that a user names.
-FREE = ("family.expert_task.", "family.models.")
+FREE = ("family.expert_task.", "family.models.", "family.threshold.")
 
 
 class EvalSource(Enum):
@@ -119,16 +123,11 @@ class LoggerConfig:
 
 
 @dataclass
-class ForgetConfig:
-    """One forgetting job: subtract expert `forget`'s direction from model `target`."""
+class LanguageConfig:
+    """The group ``language``: that of the models that forget, for the names of a study."""
 
-    target: str = MISSING
-    forget: str = MISSING
-
-    @property
-    def name(self) -> str:
-        """How tables call it."""
-        return f"{self.target}-{self.forget}"
+    name: str = ""
+    title: str = ""
 
 
 @dataclass
@@ -148,6 +147,7 @@ class Config:
     mode: Mode = Mode.both
     family: FamilyConfig = field(default_factory=FamilyConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     lam: float = 1.0
     merges: list[str] = field(default_factory=list)
@@ -242,9 +242,16 @@ class StudyPlan:
         }
 
     @property
+    def needs_base(self) -> bool:
+        """Whether something compares layers with θ_base."""
+        chosen = [choice for one in self.combinations.values() for choice in self.methods_of(one)]
+        return self.config.mode is Mode.layers or any(choice.method.needs_similarity for choice in chosen)
+
+    @property
     def models(self) -> list[str]:
-        """The models that take part: base, pre, experts, targets."""
-        return list(dict.fromkeys(("base", "pre", *self.experts, *(job.target for job in self.config.forget))))
+        """The models that take part: base, where it is needed or given; pre, experts, targets."""
+        base = ["base"] if self.needs_base or has_base(self.config.family) else []
+        return list(dict.fromkeys((*base, "pre", *self.experts, *(job.target for job in self.config.forget))))
 
 
 def register_schemas() -> None:
@@ -281,10 +288,7 @@ def study_plan(config: Config, complete: bool = True) -> StudyPlan:
         same = by_content.setdefault(tuple(sorted(experts)), label)
         if same != label:
             raise ValueError(f"merges: {same!r} and {label!r} are the same")
-    if config.forget and not family.targets:
-        raise ValueError(
-            f"family {family.name} names no model that forgets: set mode=learn, or choose an experiment that has one"
-        )
+    _check_language(config)
     for job in config.forget:
         known("forget target", job.target, family.targets)
         known("forget expert", job.forget, family.experts)
@@ -348,6 +352,23 @@ def _keep_mode(config: Config) -> None:
     raise ValueError("merges=[] leaves nothing to do; give at least one, such as 'merges=[math+code]'")
 
 
+def _check_language(config: Config) -> None:
+    """ValueError where the family has no model that forgets, or none of the language."""
+    family, language = config.family, config.language.name
+    if config.forget and not family.targets:
+        raise ValueError(
+            f"family {family.name} names no model that forgets; choose another family, or experiment=learning"
+        )
+    if language and f"target_{language}" not in [job.target for job in config.forget]:
+        raise ValueError(f"language={language} is for experiment=forgetting; leave it out, or choose that")
+    have = [name for name in choices("language") if f"target_{name}" in family.targets]
+    if language and language not in have:
+        raise ValueError(
+            f"family {family.name} has no model that forgets in language={language}; "
+            f"choose language={' or '.join(have)}"
+        )
+
+
 def _in_multirun() -> bool:
     """Whether Hydra runs this as one job of several (``--multirun``)."""
     from hydra.core.hydra_config import HydraConfig
@@ -382,6 +403,8 @@ def unknown_key(key: str, schema: type) -> str:
     if owners and own & {"method", "methods"}:
         where = f"method.{key}=…" if "method" in own else f"'methods=[{{name: {owners[0]}, {key}: …}}]'"
         return f"{key} is a parameter of a method ({', '.join(owners)}); write {where}"
+    if key.split(".")[0] in yaml.safe_load((CONF / "sweep.yaml").read_text(encoding="utf-8")):
+        return f"{key} is for a sweep over λ: python -m experiments.sweep"
     near = difflib.get_close_matches(key, schema_keys(schema), n=2, cutoff=0.6)
     return f"unknown key {key!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; --help lists the keys")
 

@@ -12,10 +12,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from eval.settings import TASKS, has_development_split
-from experiments.config.family import refuse_twice
+from experiments.config.family import check_sources, refuse_twice
 from experiments.config.study import FREE, Config, Mode, StudyPlan, checked_object, study_plan
 from experiments.steps.jobs import Lam
-from lata.methods import suggest
+from lata.methods import get, suggest
 from lata.methods.rules import lam_problem
 
 #: What is swept where nothing is said.
@@ -73,6 +73,11 @@ class SweepPlan(StudyPlan):
     grid: Mapping[str, tuple[Lam, ...]] = field(default_factory=dict)
     points: Mapping[str, tuple[Lam, ...]] = field(default_factory=dict)
     development: tuple[str, ...] = ()
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether something compares layers with θ_base: MetaGPT by a LATA method's vectors as well."""
+        return super().needs_base or (Selection.metagpt in self.ways and get(self.sweep.metagpt).needs_similarity)
 
     @property
     def ways(self) -> tuple[Selection, ...]:
@@ -135,9 +140,12 @@ def checked_sweep(config: SweepConfig, complete: bool = True) -> SweepPlan:
             f"{_said(config, tried)} needs a development split, which none of the tasks that λ is chosen by has "
             f"here; {rest}"
         )
-    return SweepPlan(
+    made = SweepPlan(
         **{**vars(plan), "door": "sweep"}, sweep=config, grid=grid, points=points, development=development
     )
+    if complete:
+        check_sources(config.family, made.models)
+    return made
 
 
 def _said(config: SweepConfig, ways: Sequence[Selection]) -> str:

@@ -131,7 +131,7 @@ class _Estimator:
         rounds = self._rounds()
         stages = [stage for stage in (self._download(), self._train()) if stage is not None]
         stages += [self._merge(), self._evaluate(rounds)] if rounds else []
-        stages += [self._similarity()]
+        stages += [self._similarity()] if "base" in self.models else []
         warnings = [
             *(warn_of_gpu(self.planning, self.served, self.tasks, self.group) if rounds else ()),
             *warn_of_memory(self.options.ram_gb, stages, self.workers),

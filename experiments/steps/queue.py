@@ -161,8 +161,11 @@ class Steps:
         return {scoring: found[first[task.key]] for scoring, task in tasks.items()}
 
     def similarities(self, tasks: tuple[str, ...]) -> dict[int, dict[str, Any]]:
-        """For each seed what was measured of every layer and task by granularity (see `worker.similarity`)."""
-        jobs = [Job(seed, "pre", experts=tasks) for seed in self.context.families]
+        """For each seed what was measured of every layer and task by granularity (see `worker.similarity`).
+
+        Nothing where the study has no θ_base to compare with.
+        """
+        jobs = [Job(seed, "pre", experts=tasks) for seed, models in self.context.families.items() if "base" in models]
         found = self._done("similarity", [Task("similarity", job, self._merge_key(job)) for job in jobs])
         return {task.job.seed: json.loads(files["similarity.json"]) for task, files in found.items()}
 
@@ -195,7 +198,7 @@ class Steps:
             versions={name: metadata.version(name) for name in ("torch", "numpy")},
             start=digests[job.start],
             pre=digests["pre"],
-            base=digests["base"],
+            base=digests.get("base"),
             experts={name: digests[name] for name in job.experts},
             method=job.method,
             parameters=dict(job.parameters),

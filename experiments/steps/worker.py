@@ -170,7 +170,7 @@ def coefficients(task: Task) -> dict[str, bytes]:
     found = metagpt(
         models["pre"],
         {name: models[name] for name in job.experts},
-        models["base"],
+        models.get("base"),
         method=job.method,
         blocks=_context.blocks,
         threads=_context.shared.threads,
@@ -243,7 +243,7 @@ def _hot(job: Job) -> InMemoryMerge:
         _held[key] = lata.hold(
             models["pre"],
             {name: models[name] for name in job.experts},
-            models["base"],
+            models.get("base"),
             target=None if job.start == "pre" else models[job.start],
             method=job.method,
             seed=job.seed,

@@ -48,23 +48,80 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("file", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
-def test_every_experiment_composes_and_says_the_command_that_runs_it(file: Path) -> None:
+def test_every_experiment_says_the_command_that_runs_it(file: Path) -> None:
     header = file.read_text(encoding="utf-8").splitlines()[1]
     door = header.removeprefix("# python -m experiments.").split()[0]
     words = header.removeprefix(f"# python -m experiments.{door} ").split()
     assert words[0] == f"experiment={file.stem}"
-    # What a public file cannot name is the user's to give, and the file says so.
-    given = ["family.models.target.source=org/name"] if "{source: ''}" in file.read_text() else []
-    made = plan(*words, *given) if door == "reproduce" else swept(*words, *given)
-    assert made.config.name == file.stem
-    assert made.door == door
+    made = plan(*words) if door == "reproduce" else swept(*words)
+    assert (made.door, made.config.family.name in made.config.name) == (door, True)
+
+
+#: What a family lacks that names no models of its own.
+SOURCES = [f"family.models.{name}.source=org/{name}" for name in ("base", "pre", "math", "code")]
+
+
+@pytest.mark.parametrize("family", ["mini", "llama31_8b", "local"])
+def test_every_experiment_is_named_and_scored_by_its_family(family: str) -> None:
+    given = SOURCES if family == "local" else []
+    names = set()
+    for experiment in sorted(file.stem for file in (CONF / "experiment").glob("*.yaml")):
+        words = [f"experiment={experiment}", f"family={family}", *given]
+        if experiment != "forgetting":
+            config = swept(*words).config if experiment in ("sweep", "choosing") else plan(*words).config
+            names.add(config.name)
+            assert config.title.endswith(config.family.title)
+            assert ("miniature" in config.title) == (family == "mini")
+            assert (config.eval.source.value == "mini") == (family == "mini")
+            assert str(config.out) == f"runs/{config.name}" + "-sweep" * (experiment == "choosing")
+    rest = {f"{family}_{name}" for name in ("learning", "controls", "sweep", "layers", "choosing", "methods")}
+    assert names == {family, *rest}
+
+
+@pytest.mark.parametrize(("family", "schedule"), [("gemma2_9b", "lata_linear"), ("llama3_8b", "lata_log")])
+def test_a_family_decides_its_schedule_and_what_is_beside_it(family: str, schedule: str) -> None:
+    made = plan("experiment=learning", f"family={family}")
+    assert [choice.label for choice in made.methods] == [
+        *("ta", "ties", "dare(drop_rate=0.9)", schedule),
+        "ta_norm_matched" + "(match=lata_log)" * (schedule == "lata_log"),
+        "ta_half",
+    ]
+    assert made.schedule["learn"] == schedule
+    assert plan("experiment=controls", f"family={family}").methods[3].parameters["of"] == schedule
+    assert plan("experiment=learning", "family=llama31_8b").merges == {"math+code": ["math", "code"]}
+
+
+def test_eval_can_be_another_than_the_familys() -> None:
+    assert plan("experiment=layers", "family=gemma2_2b").config.eval.batch_size == 16
+    assert plan("experiment=layers", "family=gemma2_2b", "eval=mini").config.eval.batch_size == 75
 
 
 def test_forgetting_says_what_the_user_is_to_give_and_does_not_pretend() -> None:
-    with pytest.raises(ValueError, match=r"family.models.target.source is missing: to be given by the user; give"):
-        plan("experiment=gemma2_9b_forgetting_zh_tw", "eval.data_dir=DIR")
+    with pytest.raises(
+        ValueError, match=r"family.models.target_zh_tw.source is missing: to be given by the user; give"
+    ):
+        plan("experiment=forgetting", "family=gemma2_9b", "language=zh_tw", "eval.data_dir=DIR")
     with pytest.raises(ValueError, match=r"refusal has no data set there; set eval\.data_dir"):
-        plan("experiment=gemma2_9b_forgetting_ja")
+        plan("experiment=forgetting", "family=gemma2_9b", "language=ja")
+
+
+def test_forgetting_is_of_the_miniature_familys_second_language_where_no_other_is_named() -> None:
+    made = plan("experiment=forgetting")
+    assert (made.config.name, list(made.combinations)) == ("mini_forgetting_l2", ["target_l2-ua"])
+    assert (made.config.family.language, made.config.eval.tasks) == ("l2", ["wikitext", "gsm8k", "refusal"])
+
+
+def test_theta_base_is_asked_for_by_what_compares_layers_with_it() -> None:
+    own, without = ["experiment=local", *SOURCES], ["experiment=local", *SOURCES[1:]]
+    assert plan(*own, "methods=[ta]").models == ["base", "pre", "math", "code"]
+    assert plan(*without, "methods=[ta, ties, {name: dare, drop_rate: 0.9}]").models == ["pre", "math", "code"]
+    for words in ([], ["experiment=layers", "family=local"], ["methods=[depth_linear, lata_log]"]):
+        with pytest.raises(ValueError, match=r"^family\.models\.base\.source is missing: to be given by the user"):
+            plan(*without, *words)
+    metagpt = ["methods=[ta]", "selection=metagpt", "metagpt=lata_log"]
+    with pytest.raises(ValueError, match=r"^family\.models\.base\.source is missing"):
+        swept(*without, *metagpt)
+    assert swept(*without, *metagpt[:2]).models == ["pre", "math", "code"]
 
 
 def test_the_default_is_the_miniature_study() -> None:
@@ -190,7 +247,9 @@ def test_rows_that_would_have_one_label_are_refused(monkeypatch: pytest.MonkeyPa
         ("seeds=[1,1]", "1 stands twice"),
         ("workers=0", "workers=0 must be at least 1"),
         ("forget=[{target: target_u, forget: ua}]", "did you mean 'target_ua'?"),
-        ("family=gemma2_2b", "family gemma2_2b names no model that forgets: set mode=learn"),
+        ("experiment=forgetting family=llama31_8b", "family llama31_8b names no model that forgets; choose another"),
+        ("experiment=forgetting family=gemma2_2b", "no model that forgets in language=l2; choose language=de or ja"),
+        ("experiment=learning language=de", "language=de is for experiment=forgetting; leave it out"),
         ("+lamm=1", "unknown key 'lamm'; did you mean lam?"),
         ("merges=[math+code, code+math]", "merges: 'math+code' and 'code+math' are the same"),
         ("baseline=tta", "baseline 'tta' is not one of ta, ties"),
@@ -207,7 +266,7 @@ def test_rows_that_would_have_one_label_are_refused(monkeypatch: pytest.MonkeyPa
 )
 def test_what_no_run_could_do_is_refused_at_once(override: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared below
-        plan(override)
+        plan(*(override.split() if override.startswith("experiment=") else [override]))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -217,7 +276,10 @@ def test_what_no_run_could_do_is_refused_at_once(override: str, message: str) ->
     [
         ("lamm=1", "unknown key 'lamm'; did you mean lam?"),
         ("family.sed=1", "unknown key 'family.sed'; did you mean family.seed"),
-        ("experiment=minni", "experiment=minni does not exist; did you mean 'mini'?"),
+        ("experiment=gemma2_2b_learning", "does not exist; did you mean experiment=learning family=gemma2_2b?"),
+        ("experiment=gemma2_9b_forgetting_j", "did you mean experiment=forgetting language=ja family=gemma2_9b?"),
+        ("experiment=lerning", "experiment=lerning does not exist; did you mean experiment=learning?"),
+        ("experiment=sweep", "lambdas is for a sweep over λ: python -m experiments.sweep"),
         ("logger=wandbb", "logger=wandbb does not exist; did you mean 'wandb'? (there are: none, wandb)"),
         ("lam=high", "lam=high: Value 'high' of type 'str' could not be converted to Float"),
         ("lam=nan", "lam=nan must be a finite number"),

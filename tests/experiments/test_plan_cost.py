@@ -39,7 +39,7 @@ def test_an_evaluation_of_the_miniature_family_takes_what_was_measured_within_a_
 
 
 def test_a_study_of_miniature_models_takes_about_what_was_measured(tmp_path: Path) -> None:
-    planned = made(tmp_path, "experiment=mini", "seeds=[1]")
+    planned = made(tmp_path, "experiment=full", "seeds=[1]")
     (stage,) = (stage for stage in planned.stages if stage.name == "evaluate")
     assert stage.seconds is not None
     # 276 seconds on two cores without AVX-512, which have half of the speed that is assumed.
@@ -48,7 +48,7 @@ def test_a_study_of_miniature_models_takes_about_what_was_measured(tmp_path: Pat
     (stage,) = (stage for stage in planned.stages if stage.name == "train")
     assert stage.seconds is not None
     assert 1353 / 2 < stage.seconds < 1353 * 2
-    assert "train" not in {stage.name for stage in made(tmp_path, "experiment=mini").stages}
+    assert "train" not in {stage.name for stage in made(tmp_path, "experiment=full").stages}
 
 
 # Recorded: merges on disk of a family of the shape of Llama-3.2-1B, two experts, two cores, least and most seconds.

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from experiments.config.study import CONF
+from experiments.commands.pages import choices
 from experiments.config.sweep import Selection, SweepPlan
 from experiments.plan import record
 from experiments.planning.estimate import estimate
@@ -28,10 +28,14 @@ from experiments.planning.text import WIDTH, describe
 from experiments.study.run import entries_of
 
 
-@pytest.mark.parametrize("file", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
-def test_every_experiment_can_be_planned(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("family", ["mini", "gemma2_2b"])
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_can_be_planned(
+    experiment: str, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse_hub(monkeypatch, errors.OfflineModeIsEnabled("offline"))
-    question = asked(tmp_path, f"experiment={file.stem}")
+    language = ["language=ja"] if (experiment, family) == ("forgetting", "gemma2_2b") else []
+    question = asked(tmp_path, f"experiment={experiment}", f"family={family}", *language)
     planned = estimate(question)
     study = question.study
     jobs = {entry.job for entry in entries_of(study, study.points if isinstance(study, SweepPlan) else None)}
@@ -243,11 +247,11 @@ def test_what_a_user_has_still_to_give_is_named_and_the_rest_is_planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_hub(monkeypatch, errors.OfflineModeIsEnabled("offline"))
-    planned = made(tmp_path, "experiment=gemma2_2b_forgetting_th")
-    target = next(model for model in planned.models if model.name == "target")
+    planned = made(tmp_path, "experiment=forgetting", "family=gemma2_2b", "language=th")
+    target = next(model for model in planned.models if model.name == "target_th")
     assert (target.place, target.parameters) == ("missing", 2_614_341_888)
     warnings = " ".join(planned.warnings)
-    assert "family.models.target.source is missing: to be given by the user" in warnings
+    assert "family.models.target_th.source is missing: to be given by the user" in warnings
     assert "refusal has no documents here" in warnings
     assert planned.seconds is not None
 

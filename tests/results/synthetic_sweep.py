@@ -218,7 +218,7 @@ def _sweep(make: _Maker, choices: list[dict[str, object]], **meta: object) -> Sw
             "experiment": "sweep",
             "family": "mini",
             "title": "A sweep over λ",
-            "command": "python -m experiments.sweep experiment=mini",
+            "command": "python -m experiments.sweep",
             "forgets": {},
             "expert_task": EXPERT_TASK,
             "groups": {name: method.group for name, method in registered().items()},

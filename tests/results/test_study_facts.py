@@ -13,7 +13,7 @@ from experiments.study.frames import facts
 def facts_of(*overrides: str) -> dict[str, Any]:
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        plan = study(compose("config", overrides=["experiment=mini", *overrides]))
+        plan = study(compose("config", overrides=[*overrides]))
     return facts(plan, (), {}, "key")
 
 

@@ -31,12 +31,12 @@ SMALL = (
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of ``conf/experiment``.
+    """One experiment on one family.
 
     Attributes:
-        name: of the file.
+        name: of the study.
         door: the command that runs it.
-        words: the command's words, as the file says them.
+        words: the command's words, as its file says them, on this family.
     """
 
     name: str
@@ -44,29 +44,33 @@ class Experiment:
     words: tuple[str, ...]
 
     @classmethod
-    def read(cls, file: Path) -> Experiment:
-        """By the comment that says its command."""
-        header = file.read_text(encoding="utf-8").splitlines()[1]
+    def read(cls, experiment: str, family: str, language: str = "") -> Experiment:
+        """By the comment of the experiment's file that says its command."""
+        header = (CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8").splitlines()[1]
         door, *words = shlex.split(header.removeprefix("# python -m experiments."))
-        return cls(file.stem, door, tuple(words))
+        own = {"family": family, "language": language}
+        said = [f"{key}={own.get(key, value)}" for key, _, value in (word.partition("=") for word in words)]
+        return cls("_".join(filter(None, (family, experiment, language))), door, tuple(said))
 
     @functools.cached_property
     def config(self) -> Any:
         """As composed, unchecked."""
         (register_study if self.door == "reproduce" else register_sweep)()
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(PRIMARY[self.door], overrides=[f"experiment={self.name}"])
+            return compose(PRIMARY[self.door], overrides=list(self.words))
+
+
+#: The experiments that public families are made for; `full` and `choosing` are the miniature family's.
+PUBLIC = ("learning", "controls", "sweep", "layers")
 
 
 def of_checkpoints() -> list[Experiment]:
-    """The experiments whose models are published checkpoints."""
+    """Every experiment on every public family that has the models for it."""
     found = []
-    for file in sorted((CONF / "experiment").glob("*.yaml")):
-        groups = yaml.safe_load(file.read_text(encoding="utf-8"))["defaults"]
-        family = next(group["override /family"] for group in groups if "override /family" in group)
-        kind = yaml.safe_load((CONF / "family" / f"{family}.yaml").read_text(encoding="utf-8"))["kind"]
-        if kind == "checkpoints":
-            found.append(Experiment.read(file))
+    for file in sorted((CONF / "family").glob("*b.yaml")):
+        found += [Experiment.read(name, file.stem) for name in PUBLIC]
+        targets = yaml.safe_load(file.read_text(encoding="utf-8")).get("targets", [])
+        found += [Experiment.read("forgetting", file.stem, name.removeprefix("target_")) for name in targets]
     return found
 
 

@@ -90,8 +90,7 @@ def test_an_experiment_plans_runs_to_its_end_and_again_from_the_cache(
     experiment = EXPERIMENTS[name]
     words = workshop.words(experiment)
     assert "total" in command("plan", *words)
-    out = tmp_path / "runs" / (name if experiment.door == "reproduce" else f"{name}-sweep")
-    twice(command, experiment.door, words, out, experiment.config)
+    twice(command, experiment.door, words, tmp_path / "runs" / name, experiment.config)
 
 
 @pytest.mark.slow
