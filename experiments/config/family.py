@@ -81,9 +81,11 @@ class FamilyConfig:
     Attributes:
         language: of the miniature family's evaluation data, ``en`` or ``l2``.
         blocks: container of the decoder's blocks, such as ``model.layers``; None finds it.
-        title, merges, schedule, threshold, forget: what experiments are composed with: how titles call the family, its
-            merges (the first is the one of experiments that have one), the LATA schedule that decides claims of
-            learning, the row of ``lata_threshold``, and what the whole study forgets.
+        title: how titles of studies call it.
+        merges: what experiments merge; those of one merge take the first.
+        schedule: the LATA schedule that decides claims of learning.
+        threshold: the row of ``lata_threshold``.
+        forget: what the whole study forgets.
     """
 
     name: str = MISSING

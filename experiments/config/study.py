@@ -60,6 +60,13 @@ class Mode(Enum):
     layers = "layers"
 
 
+class Vocabularies(Enum):
+    """What is done with vocabularies that differ: they are refused, or the rows that all share are merged."""
+
+    error = "error"
+    common = "common"
+
+
 class LoggerKind(Enum):
     """Where a study is logged beside its own folder."""
 
@@ -150,6 +157,7 @@ class Config:
     language: LanguageConfig = field(default_factory=LanguageConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     lam: float = 1.0
+    vocab: Vocabularies = Vocabularies.error
     merges: list[str] = field(default_factory=list)
     methods: list[Any] = field(default_factory=list)
     forget: list[ForgetConfig] = field(default_factory=list)

@@ -66,13 +66,14 @@ class Context:
         families: seed → model name → what `lata.checkpoints.open_checkpoint` finds it by.
         settings: the evaluations by name; all have the same backend, dtype, device and threads.
         store: root folder of the store.
-        blocks: container of the decoder's blocks, as for `lata.merge`.
+        blocks, vocab: as for `lata.merge`.
     """
 
     families: Mapping[int, Mapping[str, str]]
     settings: Mapping[str, EvalSettings]
     store: Path
     blocks: str | None = None
+    vocab: str = "error"
 
     @property
     def shared(self) -> EvalSettings:

@@ -138,24 +138,49 @@ class Scored:
         loaded: PreTrainedModel = model.eval()
         return loaded
 
-    def tensors(self, dtype: str) -> Iterator[tuple[str, torch.Tensor]]:
-        """All parameters; floats in `dtype`. ValueError where they are codes of a quantiser."""
-        import numpy as np
+    def tensors(self, dtype: str, like: Scored | None = None) -> Iterator[tuple[str, torch.Tensor]]:
+        """All parameters.
+
+        Args:
+            dtype: of floats.
+            like: a model whose tables of tokens have as many rows as are wanted; those that are not here are its own.
+
+        Raises:
+            ValueError: they are codes of a quantiser.
+        """
         import torch
 
-        from lata.numerics.torch_views import DTYPES
+        from lata.planning.compare import vocabulary_sized
 
         if self.checkpoint.quantised:
             raise ValueError(
                 f"{self.source} is quantised (quantization_config in config.json); give the model as it was before"
             )
-        kinds = {short: getattr(torch, name.removeprefix("torch.")) for name, short in DTYPES.items()}
+        wanted = like.checkpoint.tensors if like is not None else self.checkpoint.tensors
         for name, info in self.checkpoint.tensors.items():
-            if info.dtype not in kinds:
+            if (tensor := self._tensor(name, dtype)) is None:
                 continue  # a buffer; the model makes its own
-            raw = np.empty(info.nbytes, np.uint8)
-            self.checkpoint.read(name, 0, raw)
-            yield name, torch.from_numpy(raw).view(kinds[info.dtype]).reshape(info.shape).to(getattr(torch, dtype))
+            shape = wanted[name].shape if name in wanted else info.shape
+            if like is not None and shape != info.shape and vocabulary_sized(name, (shape, info.shape)):
+                rest = like._tensor(name, dtype)
+                assert rest is not None
+                tensor = torch.cat([tensor[: shape[0]], rest[len(tensor) :]])
+            yield name, tensor
+
+    def _tensor(self, name: str, dtype: str) -> torch.Tensor | None:
+        """One parameter; None for what is no float."""
+        import numpy as np
+        import torch
+
+        from lata.numerics.torch_views import DTYPES
+
+        kinds = {short: getattr(torch, full.removeprefix("torch.")) for full, short in DTYPES.items()}
+        info = self.checkpoint.tensors[name]
+        if info.dtype not in kinds:
+            return None
+        raw = np.empty(info.nbytes, np.uint8)
+        self.checkpoint.read(name, 0, raw)
+        return torch.from_numpy(raw).view(kinds[info.dtype]).reshape(info.shape).to(getattr(torch, dtype))
 
 
 def find(source: str, tokenizer: str | None) -> Scored:

@@ -187,8 +187,18 @@ class Steps:
         """Key of everything that decides the answers of weights: config and tokenizer are those of θ_pre."""
         fingerprint = self.fingerprints[settings]
         return key_of(
-            step="evaluation", code=_CODE, weights=digest, fingerprint=fingerprint, reads=self.reads[job.seed]
+            step="evaluation",
+            code=_CODE,
+            weights=digest,
+            fingerprint=fingerprint,
+            reads=self.reads[job.seed],
+            **self._vocabulary(job.seed),
         )
+
+    def _vocabulary(self, seed: int) -> dict[str, str]:
+        """What decides beside the rest where vocabularies may differ: rows that a model lacks are those of θ_pre."""
+        vocab = self.context.vocab
+        return {} if vocab == "error" else {"vocab": vocab, "rows": self.digests[seed]["pre"]}
 
     def _merge_key(self, job: Job) -> str:
         """Key of everything that decides a job's weights."""
@@ -205,6 +215,7 @@ class Steps:
             seed=job.seed if job.method and get(job.method).random else None,
             lam=job.lam,
             blocks=self.context.blocks,
+            **self._vocabulary(job.seed),
         )
 
     def _done(self, step: str, tasks: Sequence[Task]) -> dict[Task, Files]:

@@ -142,7 +142,10 @@ def similarity(task: Task) -> dict[str, bytes]:
     models = _context.families[task.job.seed]
     experts = {name: models[name] for name in task.job.experts}
     tables = lata.similarity_tables(
-        models["base"], models["pre"], experts, blocks=_context.blocks, threads=_context.shared.threads
+        *(models["base"], models["pre"], experts),
+        vocab=_context.vocab,
+        blocks=_context.blocks,
+        threads=_context.shared.threads,
     )
 
     def plain(values: Iterable[float]) -> list[float | None]:
@@ -172,6 +175,7 @@ def coefficients(task: Task) -> dict[str, bytes]:
         {name: models[name] for name in job.experts},
         models.get("base"),
         method=job.method,
+        vocab=_context.vocab,
         blocks=_context.blocks,
         threads=_context.shared.threads,
         **dict(job.parameters),
@@ -185,7 +189,7 @@ def evaluate(task: Task) -> dict[str, bytes]:
     pre = _source(job.seed, "pre")
     model = _live_model(pre)
     if not job.method:
-        _load(model, find(_source(job.seed, job.start), None))
+        _load(model, find(_source(job.seed, job.start), None), find(pre, None))
     elif isinstance(model, Engine):
         model.load(_hot(job).tensors(_lam(job)))
     elif _hot(job).write(_lam(job), model, digest=True).digest != task.digest:
@@ -218,7 +222,11 @@ def _model_facts(source: str, pre: str) -> dict[str, Any]:
     from lata.merging.measuring import distance
 
     # A pass refuses values that are not finite.
-    return {"digest": find(source, None).digest, "distance": distance(pre, source), "finite": True}
+    return {
+        "digest": find(source, None).digest,
+        "distance": distance(pre, source, vocab=_context.vocab),
+        "finite": True,
+    }
 
 
 def _lam(job: Job) -> float | dict[str, float]:
@@ -247,6 +255,7 @@ def _hot(job: Job) -> InMemoryMerge:
             target=None if job.start == "pre" else models[job.start],
             method=job.method,
             seed=job.seed,
+            vocab=_context.vocab,
             blocks=_context.blocks,
             per_task=isinstance(job.lam, tuple),
             threads=_context.shared.threads,
@@ -255,15 +264,17 @@ def _hot(job: Job) -> InMemoryMerge:
     return _held[key]
 
 
-def _load(model: PreTrainedModel | Engine, scored: Scored) -> None:
+def _load(model: PreTrainedModel | Engine, scored: Scored, pre: Scored) -> None:
     """Put a model of the family as it is into the loaded one, which keeps the configuration of θ_pre."""
     from lata.merging.in_memory.destinations import load
 
-    tensors = scored.tensors(_context.shared.dtype)
+    headers = {name: info for name, info in scored.checkpoint.tensors.items() if info.is_float}
+    like = pre if _context.vocab == "common" else None
+    tensors = scored.tensors(_context.shared.dtype, like)
     if isinstance(model, Engine):
         model.load(tensors)
     else:
-        load(model, tensors, {name: info for name, info in scored.checkpoint.tensors.items() if info.is_float})
+        load(model, tensors, headers if like is None else {name: like.checkpoint.tensors[name] for name in headers})
 
 
 @functools.lru_cache(maxsize=1)

@@ -118,7 +118,8 @@ def prepared(plan: StudyPlan, more: Mapping[str, dict[str, Any]] | None = None) 
         settings[AGAIN] = replace(test, batch_size=test.batch_size // 2)
     with watch.stage("find or train models"):
         sources = families.ensure(plan)
-    steps = Steps(Context(sources, settings, plan.cache / "store", plan.config.family.blocks), plan.config.workers)
+    store, config = plan.cache / "store", plan.config
+    steps = Steps(Context(sources, settings, store, config.family.blocks, config.vocab.value), config.workers)
     try:
         if plan.config.mode is not Mode.layers:
             _ = steps.fingerprints  # documents that are missing are told before anything is merged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ from lata.merging.job import open_job
 from lata.merging.metagpt import coefficients
 from lata.merging.request import Request, sources_of
 from lata.methods.sums import WeightedSum
+from lata.planning.compare import vocabulary_sized
 
 
-def distance(start: str | Path, other: str | Path, *, threads: int | None = None) -> float:
+def distance(start: str | Path, other: str | Path, *, vocab: str = "error", threads: int | None = None) -> float:
     """‖other − start‖₂ over all parameters, in fp64, in one pass.
 
     Args:
         start: a folder, a hub id, or either with an adapter.
         other: a model of the same names and shapes.
+        vocab: ``common`` compares the rows that both have of tables of tokens; ``error`` wants as many of both.
         threads: None for one more than there are cores.
 
     Raises:
@@ -30,10 +33,19 @@ def distance(start: str | Path, other: str | Path, *, threads: int | None = None
 
     with open_checkpoint(start) as origin, open_checkpoint(other) as model:
         shapes = [{name: info.shape for name, info in one.tensors.items()} for one in (origin, model)]
-        if differing := sorted(dict(shapes[0].items() ^ shapes[1].items())):
-            raise ValueError(f"{other} does not fit {start}: {differing[0]} differs ({len(differing)} in all)")
+        differing = sorted(dict(shapes[0].items() ^ shapes[1].items()))
+        both = {name: (shapes[0][name], shapes[1][name]) for name in differing if all(name in s for s in shapes)}
+        sized = {name: min(pair) for name, pair in both.items() if vocabulary_sized(name, pair)}
+        if vocab == "common":
+            differing = [name for name in differing if name not in sized]
+        if differing:
+            advice = "; set vocab=common to compare the rows that both have" * (sized.keys() == {*differing})
+            raise ValueError(
+                f"{other} does not fit {start}: {differing[0]} differs ({len(differing)} in all){advice}"
+            )
+        shared = {name: math.prod(shape) for name, shape in sized.items()}
         names = [name for name, info in origin.tensors.items() if info.is_float]
-        stream = Stream({"pre": origin, "start": origin, "other": model}, names, threads=threads)
+        stream = Stream({"pre": origin, "start": origin, "other": model}, names, shared=shared, threads=threads)
 
         def visit(block: Block) -> Applied:
             values = block.read("other")
@@ -51,6 +63,7 @@ def metagpt(
     base: str | Path | None = None,
     *,
     method: str = "ta",
+    vocab: str = "error",
     blocks: str | None = None,
     threads: int | None = None,
     **parameters: Any,
@@ -62,14 +75,14 @@ def metagpt(
         experts: task → θ_ft,t.
         base: θ_base; needed by the methods that compare layers with it.
         method: ``ta`` for the norms of τ, as published; a LATA method for those of its w·τ.
-        blocks: container of the decoder's blocks, as for `lata.merge`.
+        vocab, blocks: as for `lata.merge`.
         threads: None for one more than there are cores.
         parameters: of the method.
 
     Raises:
         ValueError: something is wrong with the inputs, or `method` is no weighted sum of task vectors.
     """
-    request = Request(sources_of(pre, experts, base, None), method, parameters, blocks=blocks)
+    request = Request(sources_of(pre, experts, base, None), method, parameters, vocab=vocab, blocks=blocks)
     with open_job(request) as job:
         made = job.plan(None)
         made.refuse()

@@ -152,6 +152,7 @@ def similarity_tables(
     granularities: Sequence[str] = GRANULARITIES,
     *,
     outside: str = "keep",
+    vocab: str = "error",
     blocks: str | None = None,
     threads: int | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -163,7 +164,7 @@ def similarity_tables(
         experts: task → θ_ft,t.
         granularities: what a layer is, see `lata.engine.layers.layer_map`.
         outside: what happens to parameters outside every block.
-        blocks: container of the decoder's blocks, as in `merge`.
+        vocab, blocks: as in `merge`.
         threads: None for one more than there are cores.
 
     Returns:
@@ -175,7 +176,7 @@ def similarity_tables(
     """
     for granularity in granularities:
         layer_map((), granularity, outside)  # refuses a word that is unknown before anything is opened
-    request = Request(sources_of(pre, experts, base, None), "lata_linear", blocks=blocks)
+    request = Request(sources_of(pre, experts, base, None), "lata_linear", vocab=vocab, blocks=blocks)
     with open_job(request) as job:
         made = job.plan(None)
         made.refuse()

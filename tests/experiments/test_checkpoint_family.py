@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file, save_file
 from small_study import reproduce
 
 from experiments.mini.family import MiniFamily
@@ -66,6 +70,41 @@ def test_a_study_of_methods_that_compare_no_layers_runs_without_theta_base(
     assert [row["label"] for row in record["rows"]] == ["pre", "math", "code", "ta", "ties"]
     assert record["computed"]["similarity"] == 0
     assert record["config"]["title"] == "Merging methods on your own models"
+
+
+@pytest.mark.slow
+def test_vocabularies_that_differ_are_refused_or_merged_as_far_as_they_are_shared(
+    sources: list[str], small_cache: Path, tmp_path: Path
+) -> None:
+    (found,) = [Path(word.split("=")[1]) for word in sources if word.startswith("family.models.code")]
+    larger = tmp_path / "larger"
+    shutil.copytree(found, larger)
+    tensors = load_file(larger / "model.safetensors")
+    (name,) = [name for name in tensors if "embed" in name]
+    tensors[name] = np.concatenate([tensors[name], np.ones_like(tensors[name][:2])])
+    save_file(tensors, larger / "model.safetensors", {"format": "pt"})
+    config = json.loads((larger / "config.json").read_text())
+    (larger / "config.json").write_text(json.dumps(config | {"vocab_size": len(tensors[name])}))
+    data = MiniFamily(cache=small_cache).data_dir()
+    words = ["methods=[ta, lata_linear]", "logger=none", "eval.tasks=[wikitext]", f"eval.data_dir={data}"]
+
+    def done(*more: str) -> subprocess.CompletedProcess[str]:
+        return reproduce(tmp_path, tmp_path / "cache", *sources, *words, *more)
+
+    refused = done(f"family.models.code.source={larger}")
+    assert refused.returncode == 2
+    assert "set vocab=common" in refused.stderr
+    shared = done(f"family.models.code.source={larger}", "vocab=common", "out=shared")
+    assert shared.returncode == 0, shared.stderr
+    same = done("out=same")
+    assert same.returncode == 0, same.stderr
+    # Rows that the others lack take no part, not even in the score of the expert that has them.
+    runs = [tmp_path / "shared", tmp_path / "same"]
+    scores = [pd.read_parquet(run / "scores.parquet").set_index("label").value for run in runs]
+    pd.testing.assert_series_equal(*scores)
+    rows = [json.loads((run / "provenance.json").read_text())["rows"] for run in runs]
+    digests = [{row["label"]: row["digest"] for row in own} for own in rows]
+    assert {label for label in digests[0] if digests[0][label] != digests[1][label]} == {"code"}
 
 
 def test_a_model_without_a_source_and_an_expert_that_is_not_there_are_refused_in_one_line(
