@@ -274,7 +274,13 @@ def _load(model: PreTrainedModel | Engine, scored: Scored, pre: Scored) -> None:
     if isinstance(model, Engine):
         model.load(tensors)
     else:
-        load(model, tensors, headers if like is None else {name: like.checkpoint.tensors[name] for name in headers})
+        load(
+            model,
+            tensors,
+            headers
+            if like is None
+            else {name: like.checkpoint.tensors.get(name, info) for name, info in headers.items()},
+        )
 
 
 @functools.lru_cache(maxsize=1)
