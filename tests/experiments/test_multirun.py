@@ -19,7 +19,7 @@ from tests.experiments.small_study import SMALL, environment
 #: A command whose jobs say what they got, and do as their number tells.
 DOOR = """
 import multiprocessing, os, pathlib, signal
-from experiments.cli import STUDY, run
+from experiments.config.cli import STUDY, run
 
 def task(plan):
     number = plan.config.process
