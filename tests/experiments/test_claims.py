@@ -260,7 +260,7 @@ FULL = """
 import sys
 from pathlib import Path
 from experiments.claims import Claims
-from experiments.cli import explain
+from experiments.config.cli import explain
 from experiments.store import Store
 cache = Path(sys.argv[1])
 filler = cache / "filler"
