@@ -259,9 +259,9 @@ def _take_all(root: Path, keys: list[str], turn: int, barrier: Barrier) -> None:
 FULL = """
 import sys
 from pathlib import Path
-from experiments.claims import Claims
+from experiments.steps.leases import Claims
 from experiments.config.cli import explain
-from experiments.store import Store
+from experiments.steps.store import Store
 cache = Path(sys.argv[1])
 filler = cache / "filler"
 claims = Claims(cache)
