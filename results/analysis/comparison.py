@@ -36,7 +36,7 @@ class Comparison:
         methods: what is ranked: the methods without controls, and the baseline.
         cells: (merge, task) that all ranked methods have, perplexity first in each merge.
         seeds: the seeds that all ranked methods have; ranks and means are over these.
-        rows: `compared_rows.COLUMNS`.
+        rows: `outcomes.COLUMNS`.
         ranking: None where nothing can be ranked.
         scores: label → mean over all merged-task scores of `cells`; stable methods only.
         perplexities: label → mean word perplexity over the merges of `cells`.
@@ -110,7 +110,7 @@ def compared(sweep: Sweep, baseline: str, every_lambda: bool = False) -> Compari
     """Compute a comparison.
 
     Args:
-        sweep: one run, or several united (`pooled.pool`).
+        sweep: one run, or several united (`union.pool`).
         baseline: the method that the others are compared with.
         every_lambda: also compare at each λ that the baseline shares with another method.
 

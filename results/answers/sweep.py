@@ -1,6 +1,6 @@
 """What a reader of a sweep asks first: where methods break, which is best at its own λ, what choosing λ cost.
 
-A sweep that forgets is asked first at which λ harm is gone, and what that costs (`sweep_harm_findings`).
+A sweep that forgets is asked first at which λ harm is gone, and what that costs (`answers.forgetting`).
 """
 
 from __future__ import annotations

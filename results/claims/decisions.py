@@ -2,8 +2,8 @@
 
 *Not supported* means that the opposite is shown, never that support is lacking. The first axis of every argument is
 what a claim speaks of (comparisons, cells, conditions); further axes are studies of their own, so that the rules can
-be tried on thousands of made-up ones (`error_rates`). `claim_rules` brings a study's numbers here and puts the result
-into words.
+be tried on thousands of made-up ones (`error_rates`). The files beside this one bring a study's numbers here and put
+the result into words.
 """
 
 from __future__ import annotations

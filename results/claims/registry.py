@@ -1,4 +1,4 @@
-"""The claims C1–C7 with what they say, how they are decided and what was found; rules in `claim_rules`."""
+"""The claims C1–C7 with what they say, how they are decided and what was found; the rules are in the files beside."""
 
 from __future__ import annotations
 

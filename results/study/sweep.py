@@ -26,7 +26,7 @@ _CHOICES = (*_KEY, "selection", "point")
 
 @dataclass(frozen=True)
 class Sweep:
-    """Everything that `sweep_summary.summarise_sweep` reads.
+    """Everything that `summaries.sweep.summarise_sweep` reads.
 
     Attributes:
         scores: one row a score, columns `eval.schema.SCORE_COLUMNS` without ``stderr``, ``ci_low``, ``ci_high``;

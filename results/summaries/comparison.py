@@ -52,7 +52,7 @@ def compare_runs(sweep: Sweep, baseline: str, out: Path, every_lambda: bool = Fa
     """Compute and write everything.
 
     Args:
-        sweep: one run (`stored.load`), or several as one (`pooled.pool`).
+        sweep: one run (`store.load`), or several as one (`union.pool`).
         baseline: the method that the others are compared with.
         out: folder to write into; made where missing.
         every_lambda: also compare at each λ that the baseline shares with another method.
