@@ -184,7 +184,7 @@ def _place(
     where: Sequence[float],
 ) -> _Place:
     """Both sides with the weights that `weigh` gives at one distance of each seed."""
-    sides = (
+    method, baseline = (
         _Side(
             part[0].curve,
             seeds,
@@ -192,7 +192,7 @@ def _place(
         )
         for part in zip(*tracks, strict=True)
     )
-    return _Place(*sides, float(np.mean(where)))
+    return _Place(method, baseline, float(np.mean(where)))
 
 
 def _match(name: str, at: str, cells: Sequence[tuple[_Place, Sequence[str]]]) -> Match:

@@ -111,7 +111,7 @@ def front(curve: Curve, seeds: Sequence[int] | None = None) -> Front:
     used = list(curve.made_seeds if seeds is None else seeds)
     keep = curve.complete(used) if used else np.zeros(0, dtype=np.int64)
     ppl, score = (np.full(len(curve.points), np.nan) for _ in range(2))
-    at = np.ix_(keep, used)
+    at = np.ix_(keep, np.array(used, dtype=np.int64))
     ppl[keep] = curve.scored[PPL].value_PS[at].mean(1)
     score[keep] = np.mean([curve.scored[task].value_PS[at].mean(1) for task in curve.tasks], axis=0)
     return Front(curve.merge, curve.label, curve.points, ppl, score, on_front(ppl, score))
