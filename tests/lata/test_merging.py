@@ -283,6 +283,20 @@ def test_the_recipe_makes_the_same_bytes_again(models: Models, tmp_path: Path) -
         assert (first / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
 
 
+def test_blocks_on_the_command_line_name_the_container_of_the_layers(models: Models, tmp_path: Path) -> None:
+    written = []
+    for words in (["blocks=model.layers"], []):
+        out = tmp_path / f"out{len(written)}"
+        subprocess.run(command(models, out, "method=lata_log", *words), check=True, cwd=ROOT, capture_output=True)
+        written.append((out / "model.safetensors").read_bytes())
+    assert written[0] == written[1]
+    wrong = command(models, tmp_path / "wrong", "method=lata_log", "blocks=model.decoder")
+    done = subprocess.run(wrong, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "blocks=model.decoder has no numbered children" in done.stderr
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_a_recipe_refuses_other_weights(models: Models, tmp_path: Path) -> None:
     models.merge(f"recipe-{tmp_path.name}", experts={"math": models.folder / "math"})
     folder = models.folder / f"recipe-{tmp_path.name}"
