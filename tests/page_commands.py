@@ -1,4 +1,4 @@
-"""The commands in a page's code blocks."""
+"""The commands on the pages of this project: in code blocks, and in tables of what to add to one."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import re
 import shlex
 from pathlib import Path
 
-from experiments.commands.catalogue import COMMANDS
-from experiments.commands.options import overrides
-
 ROOT = Path(__file__).resolve().parent.parent
+_COMMAND = re.compile(r"\s*(?:\.venv/bin/)?(?:lata |python -m experiments\.)(\w+)(.*)")
+
+
+def text_of(page: str) -> str:
+    """A page as it is written."""
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
 def commands(page: str) -> list[tuple[str, list[str]]]:
-    """(door, words) of every ``lata …`` or ``python -m experiments.…`` in a page's code blocks, in order.
-
-    Options stand as the keys that they mean; lists of what there is (``lata methods``) are left out.
-    """
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    """(command, words) of every ``lata …`` and ``python -m experiments.…`` in a page's code blocks, in order."""
+    blocks = re.findall(r"```bash\n(.*?)```", text_of(page), re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    found = [re.match(r"\s*(?:\.venv/bin/)?(?:python -m experiments\.|lata )(\w+)(.*)", line) for line in lines]
-    called = [(match[1], shlex.split(match[2], comments=True)) for match in found if match]
-    return [(door, as_keys(door, words)) for door, words in called if COMMANDS[door].main]
+    found = [_COMMAND.match(line) for line in lines]
+    return [(match[1], shlex.split(match[2], comments=True)) for match in found if match]
 
 
-def as_keys(door: str, words: list[str]) -> list[str]:
-    """The words of a command with its options as Hydra's overrides, where Hydra composes it."""
-    return overrides(door, words) if COMMANDS[door].hydra else words
+def additions(page: str) -> list[tuple[str, list[str]]]:
+    """(command, words) of every row of a page's tables with the heading "add to `lata COMMAND`"."""
+    found = []
+    for command, rows in re.findall(r"\| add to `lata (\w+)` \|\n\|[-|: ]+\n((?:\|.*\n)+)", text_of(page) + "\n"):
+        for row in rows.splitlines():
+            # The last code span is what is added; a comma or a blank between spans is none of it.
+            words = re.findall(r"`([^`]+)`", row.rsplit(" | ", 1)[1])
+            found.append((command, [word for span in words for word in shlex.split(span)]))
+    return found

@@ -1,4 +1,4 @@
-"""Every command of the README runs to its end, one after the other, as its reader would run them; and more studies.
+"""Every command of the README and of the pages beside it runs to its end, one after the other, as a reader would.
 
 What is added makes them small: a family that is trained in seconds, and few items. ``make`` is run by CI, the command
 for SLURM by `tests/cluster`, those on published checkpoints by `tests/standins`.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from page_commands import ROOT, commands
+from page_commands import commands, text_of
 
 from experiments.mini.family import MiniFamily
 
@@ -36,10 +37,26 @@ SMALL = {
 }
 #: The default sweep is large; two processes share a part of it.
 SHARED = ["merges=[math+code]", "methods=[ta]", "lambdas=[0.5,1]"]
-#: Experiments on the miniature family that the README only links to.
-QUESTIONS = [
-    ("sweep", ["experiment=choosing", "lambdas=[0.5,1]", "search.trials=2"]),
-]
+PAGES = ["README.md", *(f"{folder}/README.md" for folder in ("lata", "eval", "experiments"))]
+#: An experiment on the miniature family that no page has a command block for.
+QUESTION = ("sweep", ["experiment=choosing", "lambdas=[0.5,1]", "search.trials=2"])
+
+
+def runs_here(command: str, words: list[str]) -> bool:
+    """Whether a command needs neither a cluster nor published checkpoints."""
+    published = any(re.match(r"(--family$|family=|family\.models)", word) for word in words)
+    return "hydra/launcher=slurm" not in words and (command == "plan" or not published)
+
+
+def with_folders(words: list[str], folders: dict[str, Path]) -> list[str]:
+    """A command's words with folders in the place of ``DIR``."""
+    line = re.sub(
+        r"\b(base|pre|math|code)( |=|: )DIR\b",
+        lambda match: f"{match[1]}{match[2]}{folders[match[1]]}",
+        shlex.join(words),
+    )
+    line = line.replace("NEW_DIR", "again").replace("DIR_OR_ID", "merged")
+    return shlex.split(re.sub(r"\bDIR\b", "merged", line))
 
 
 def write_benchmarks(folder: Path) -> None:
@@ -61,18 +78,10 @@ def write_benchmarks(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_command_of_the_readme_and_its_python_run(tmp_path: Path) -> None:
+def test_every_command_of_the_pages_and_the_python_of_the_readme_run(tmp_path: Path) -> None:
     write_benchmarks(tmp_path / "data")
     cache = tmp_path / "cache"
     folders = MiniFamily(cache=cache, **RECIPE).folders()  # type: ignore[arg-type]
-    given = {
-        **{f"{name}=DIR": f"{name}={folders[name]}" for name in ("base", "pre")},
-        **{f"{name}: DIR": f"{name}: {folders[name]}" for name in ("math", "code")},
-        "output=DIR": "output=merged",
-        "NEW_DIR": "again",
-        "DIR_OR_ID": "merged",
-        "DIR": "merged",
-    }
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "HYDRA"))}
     environment = {**clean, "LATA_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
 
@@ -82,19 +91,21 @@ def test_every_command_of_the_readme_and_its_python_run(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, (words, done.stdout[-2_000:], done.stderr[-2_000:])
 
-    found = [(door, words) for door, words in commands("README.md") if "hydra/launcher=slurm" not in words]
-    assert {door for door, _ in found} == {"reproduce", "merge", "evaluate", "sweep", "compare", "plan"}
-    for door, words in [*found, *QUESTIONS]:
-        for said, here in given.items():
-            words = [here.join(word.split(said)) for word in words]
-        shared = SHARED if "--multirun" in words else []
-        run("-m", f"experiments.{door}", *words, *SMALL.get(door, ()), *shared)
+    # Each command once, in the order of the pages.
+    found = {(command, *words): None for page in PAGES for command, words in commands(page)}
+    for command, *words in [*found, (QUESTION[0], *QUESTION[1])]:
+        if runs_here(command, words):
+            shared = SHARED if "--multirun" in words else []
+            run(
+                "-m", "experiments.commands", command, *with_folders(words, folders), *SMALL.get(command, ()), *shared
+            )
+    assert {command for command, *_ in found} >= {*SMALL, "merge", "compare", "plan"}
     for run_folder in ("mini", "mini-sweep", "mini_forgetting_l2-sweep", "mini_choosing-sweep"):
         assert (tmp_path / "runs" / run_folder / "report.html").is_file()
     weights = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("merged", "again")]
     assert weights[0] == weights[1], "the recipe makes the same bytes"
 
-    (code,) = re.findall(r"```python\n(import lata\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(import lata\n.*?)```", text_of("README.md"), re.DOTALL)
     places = iter([*(str(folders[name]) for name in ("base", "pre", "math", "code")), "by_python"])
     code = re.sub(r'"DIR"', lambda _: json.dumps(next(places)), code)
     loaded = (

@@ -15,36 +15,76 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 from hydra import compose, initialize_config_dir
-from page_commands import ROOT, commands
+from page_commands import ROOT, additions, commands
 
+import lata
 from eval.documents.files import read_documents
+from experiments.commands.options import overrides
+from experiments.config import evaluate as evaluate_config
+from experiments.config import merge as merge_config
 from experiments.config import study as config
 from experiments.config import sweep as sweep_config
 from experiments.config.study import CONF
+from experiments.mini.family import SHIPPED
 from experiments.planning import config as plan_config
 from experiments.planning.estimate import Estimate, estimate
 
-#: Door → name of its configuration, what registers its schemas, what checks it.
-DOORS: dict[str, tuple[str, Callable[[], None], Callable[[Any], Any]]] = {
+#: Command → name of its configuration, what registers its schemas, what checks it.
+COMMANDS: dict[str, tuple[str, Callable[[], None], Callable[[Any], Any]]] = {
     "reproduce": ("config", config.register_schemas, config.study),
     "sweep": ("sweep", sweep_config.register_schemas, sweep_config.sweep_plan),
     "plan": ("plan", plan_config.register_schemas, plan_config.planning),
+    "merge": ("merge", merge_config.register_schemas, merge_config.merge_plan),
+    "evaluate": ("evaluate", evaluate_config.register_schemas, evaluate_config.evaluate_plan),
+    "analyze": ("analyze", merge_config.register_schemas, merge_config.analyze_plan),
 }
+#: What a row of a table is added to.
+GIVEN = {
+    "merge": ["family.base=b", "family.pre=p", "family.experts={math: m, code: c}", "output=o"],
+    "evaluate": ["model=DIR"],
+}
+WITH_COMMANDS = ["README.md", *(f"{folder}/README.md" for folder in ("conf", "eval", "experiments", "lata"))]
+WITH_TABLES = ["eval/README.md", "experiments/README.md", "lata/README.md"]
 
 
-@pytest.mark.parametrize(("door", "words"), commands("conf/README.md"))
-def test_every_command_of_the_page_on_full_scale_composes(door: str, words: list[str]) -> None:
-    name, register, check = DOORS[door]
+def check(command: str, words: list[str]) -> None:
+    """Compose a command's configuration and check it."""
+    name, register, plan = COMMANDS[command]
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        check(compose(name, overrides=words))
+        plan(compose(name, overrides=overrides(command, words)))
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS)
+def test_every_command_of_a_page_composes(page: str) -> None:
+    composed = [
+        (command, words)
+        for command, words in commands(page)
+        # What is shared by several processes is composed once a process; a recipe is no configuration.
+        if command in COMMANDS and not {"--multirun", "--recipe"} & {*words}
+    ]
+    assert composed
+    for command, words in composed:
+        check(command, words)
+
+
+@pytest.mark.parametrize("page", WITH_TABLES)
+def test_every_row_of_what_to_add_composes(page: str) -> None:
+    rows = additions(page)
+    assert len(rows) >= 8
+    for command, words in rows:
+        keys = {word.partition("=")[0] for word in words}
+        check(command, [*(word for word in GIVEN.get(command, []) if word.partition("=")[0] not in keys), *words])
 
 
 PAGES = [
-    "README.md",
-    *sorted(f"{path}/README.md" for path in ("conf", "lata/methods", "results", "results/outcomes/paper")),
+    str(path.relative_to(ROOT))
+    for path in (
+        ROOT / "README.md",
+        *(p for top in ("conf", "eval", "experiments", "lata", "results") for p in (ROOT / top).rglob("*.md")),
+    )
+    if "tables" not in path.parts
 ]
-PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "eval").rglob("README.md"))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -111,6 +151,25 @@ def test_a_copy_of_the_local_family_can_name_other_experts(tmp_path: Path) -> No
     with initialize_config_dir(str(CONF), version_base="1.3"):
         made = config.study(compose("config", overrides=[f"hydra.searchpath=[file://{tmp_path}]", *words]))
     assert made.models == ["base", "pre", "math", "law"]
+
+
+@pytest.mark.filterwarnings("ignore:.*(same model|SHA256SUMS)")
+def test_the_pitfalls_of_base_and_pre_are_as_their_page_says(tmp_path: Path) -> None:
+    models = {name: str(SHIPPED / name) for name in ("base", "pre", "math")}
+    base, pre, experts = models["base"], models["pre"], {"math": models["math"]}
+    # θ_base = θ_pre: every layer keeps full weight, so that LATA is Task Arithmetic.
+    with pytest.warns(UserWarning, match="no cosine"):
+        lata.merge(base=pre, pre=pre, experts=experts, method="lata_linear", output=tmp_path / "lata")
+    lata.merge(pre=pre, experts=experts, method="ta", output=tmp_path / "ta")
+    assert len({(tmp_path / name / "model.safetensors").read_bytes() for name in ("lata", "ta")}) == 1
+    # Swapped, nothing is refused, and τ looks like the opposite of instruction following.
+    right, swapped = (
+        lata.similarity_tables(*pair, experts, ("block",))["block"] for pair in ((base, pre), (pre, base))
+    )
+    assert right["cosine"]["math"].mean() > 0
+    assert right["similarity"]["math"].min() > 0.7
+    assert swapped["cosine"]["math"].max() < -0.7
+    assert swapped["similarity"]["math"].max() < 0
 
 
 def recipes() -> list[list[str]]:
