@@ -22,12 +22,10 @@ from experiments.config.evaluate import EvaluateConfig, EvaluatePlan, evaluate_p
 from experiments.config.study import eval_settings
 from experiments.mini.family import MiniFamily
 from experiments.steps.devices import evaluation_device
-from experiments.steps.models import CODE, Scored, find
-from experiments.steps.store import Store, check_writable, key_of
+from experiments.steps.models import Scored, find
+from experiments.steps.scoring import EVALUATION, evaluation_key, score
+from experiments.steps.store import Store, check_writable
 from experiments.study import provenance
-
-#: Steps of the store: scores, and the batch size that a device had room for where it was asked for more.
-STEP, FITTING = "scores", "batch_size"
 
 #: Beginnings of words that say where.
 _PLACES = ("model=", "tokenizer=", "out=", "cache=", "eval.data_dir=", "eval.judge.cache=")
@@ -46,8 +44,7 @@ class Keys:
 
     def of(self, settings: EvalSettings) -> str:
         """The key of these scores."""
-        fingerprint = self.fingerprint(settings)
-        return key_of(step=STEP, code=CODE, weights=self.weights, reads=self._reads, fingerprint=fingerprint)
+        return evaluation_key(self.weights, self._reads, self.fingerprint(settings))
 
     def fingerprint(self, settings: EvalSettings) -> str:
         """Of everything but the model, remembered: it can mean to read documents from the hub."""
@@ -65,20 +62,18 @@ def evaluate(plan: EvaluatePlan) -> None:
         scored = find(plan.config.model, plan.config.tokenizer)
         keys = Keys(scored)
     store = Store(plan.cache / "store")
-    used, key = asked, keys.of(asked)
-    if (fitting := store.get(FITTING, key)) is not None:
-        used = replace(asked, batch_size=json.loads(fitting["batch_size.json"]))
-        key = keys.of(used)
-    files = store.get(STEP, key)
+    files = store.get(EVALUATION, keys.of(asked))
     computed = files is None
     if files is None:
+        # Read once, when a math library is loaded.
+        os.environ.setdefault("OMP_NUM_THREADS", str(asked.threads))
         with watch.stage("evaluate"):
-            files, batch_size = _scores(scored, used)
-        if batch_size != used.batch_size:
-            used = replace(used, batch_size=batch_size)
-            store.put(FITTING, keys.of(asked), {"batch_size.json": json.dumps(batch_size).encode()})
-            key = keys.of(used)
-        store.put(STEP, key, files)
+            files = score(scored, asked)
+        store.put(EVALUATION, keys.of(asked), files)
+    used = replace(asked, batch_size=json.loads(files["batch_size.json"]))
+    key = keys.of(used)
+    if computed and used != asked:  # so that the scores are found by the batch size that was used as well
+        store.put(EVALUATION, key, files)
 
     from experiments.study.score_files import table, write
 
@@ -111,20 +106,6 @@ def _settings(plan: EvaluatePlan) -> EvalSettings:
     device = evaluation_device(config.device, config.backend)
     own = {"data_dir": MiniFamily(cache=plan.cache).data_dir()} if config.reads_family_data else {}
     return eval_settings(config, device=device, judge_cache=plan.cache / "judge", **own)
-
-
-def _scores(scored: Scored, settings: EvalSettings) -> tuple[dict[str, bytes], int]:
-    """Files of the store, and the batch size that the device had room for."""
-    # Read once, when a math library is loaded.
-    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
-    from eval.fitting import evaluate_fitting
-    from eval.harness import Evaluator
-    from experiments.steps.worker import files_of
-
-    tokenizer = scored.tokenizer()
-    evaluator = Evaluator(settings, tokenizer)
-    result, batch_size = evaluate_fitting(evaluator, scored.model(settings, tokenizer))
-    return files_of(result), batch_size
 
 
 def main() -> None:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from lata.checkpoints import FolderCheckpoint
     from lata.checkpoints.lora.checkpoint import AdapterCheckpoint
 
-#: What is decided here counts in the key of an evaluation.
-CODE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-
 # A stranger's folder can make transformers raise anything.
 _LOADING = (Exception,)
 

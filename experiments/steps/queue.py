@@ -9,7 +9,6 @@ over where that one died (`experiments.steps.leases`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -22,7 +21,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -32,10 +30,11 @@ from experiments.steps import worker
 from experiments.steps.devices import cores, gpus
 from experiments.steps.jobs import Context, Job, Lam, Task
 from experiments.steps.leases import Claims
-from experiments.steps.models import CODE as MODEL_CODE
 from experiments.steps.models import find
-from experiments.steps.store import Store, code_version, key_of
+from experiments.steps.scoring import EVALUATION, evaluation_key
+from experiments.steps.store import Store, key_of
 from experiments.steps.worker import Outcome
+from lata.code_version import code_version
 from lata.methods import get
 
 #: More processes than this gain little on a family that fits a laptop, and each needs memory of its own.
@@ -43,9 +42,6 @@ MOST_WORKERS = 8
 
 #: Seconds between two looks at a task that another process has.
 PATIENCE = 1.0
-
-#: The worker's own code decides results as well, and how it loads models.
-_CODE = [hashlib.sha256(Path(worker.__file__).read_bytes()).hexdigest(), MODEL_CODE]
 
 Digests = Mapping[int, Mapping[str, str]]
 #: One evaluation: a job, and a name in `Context.settings`.
@@ -147,13 +143,13 @@ class Steps:
         """
         tasks = {
             (job, settings): Task(
-                "evaluation", job, self._evaluation_key(job, settings, facts.digest), settings, facts.digest
+                EVALUATION, job, self._evaluation_key(job, settings, facts.digest), settings, facts.digest
             )
             for job, settings in dict.fromkeys(scorings)
             if (facts := weights[job]).finite
         }
         first = {task.key: task for task in reversed(tasks.values())}
-        found = self._done("evaluation", list(reversed(first.values())))
+        found = self._done(EVALUATION, list(reversed(first.values())))
         for line in said_once({task.job: json.loads(files["warnings.json"]) for task, files in found.items()}):
             if line not in self._said:
                 self._said.add(line)
@@ -161,7 +157,7 @@ class Steps:
         return {scoring: found[first[task.key]] for scoring, task in tasks.items()}
 
     def similarities(self, tasks: tuple[str, ...]) -> dict[int, dict[str, Any]]:
-        """For each seed what was measured of every layer and task by granularity (see `worker.similarity`).
+        """For each seed what was measured of every layer and task by granularity (see `merging.similarity`).
 
         Nothing where the study has no θ_base to compare with.
         """
@@ -185,15 +181,8 @@ class Steps:
 
     def _evaluation_key(self, job: Job, settings: str, digest: str) -> str:
         """Key of everything that decides the answers of weights: config and tokenizer are those of θ_pre."""
-        fingerprint = self.fingerprints[settings]
-        return key_of(
-            step="evaluation",
-            code=_CODE,
-            weights=digest,
-            fingerprint=fingerprint,
-            reads=self.reads[job.seed],
-            **self._vocabulary(job.seed),
-        )
+        more = self._vocabulary(job.seed)
+        return evaluation_key(digest, self.reads[job.seed], self.fingerprints[settings], **more)
 
     def _vocabulary(self, seed: int) -> dict[str, str]:
         """What decides beside the rest where vocabularies may differ: rows that a model lacks are those of θ_pre."""
@@ -203,8 +192,10 @@ class Steps:
     def _merge_key(self, job: Job) -> str:
         """Key of everything that decides a job's weights."""
         digests = self.digests[job.seed]
+        # Nothing is written here, so `lata.output` decides nothing; a method counts for its own merges.
+        modules = ["experiments.steps.merging", *(get(job.method).modules if job.method else [])]
         return key_of(
-            code=[*_CODE, code_version("lata")],
+            code=code_version(*modules, packages=("experiments.steps", "lata"), without=("lata.output",)),
             versions={name: metadata.version(name) for name in ("torch", "numpy")},
             start=digests[job.start],
             pre=digests["pre"],

@@ -15,7 +15,6 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,6 @@ def key_of(**parts: Any) -> str:
     """sha256 of `parts` as canonical JSON: equal parts give equal keys on every machine."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, allow_nan=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@lru_cache
-def code_version(package: str) -> str:
-    """sha256 over the Python sources of a top-level package of this project, by relative path."""
-    root = Path(__file__).resolve().parents[2] / package
-    total = hashlib.sha256()
-    for file in sorted(root.rglob("*.py")):
-        total.update(f"{file.relative_to(root).as_posix()}\0".encode())
-        total.update(file.read_bytes())
-    return total.hexdigest()
 
 
 class Store:

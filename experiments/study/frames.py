@@ -48,7 +48,7 @@ def make_study(
         entries: its rows.
         weights: what each row's weights are.
         evaluations: those of the test split, and some that were made again; none where weights are not finite.
-        similarities: seed → granularity → what `experiments.steps.worker.similarity` writes.
+        similarities: seed → granularity → what `experiments.steps.merging.similarity` writes.
         run_key: hash of everything that decides the study.
     """
     scores, items = scores_and_items(plan, entries, weights, evaluations)
@@ -71,7 +71,7 @@ def make_sweep(
         rows: its rows, and what each one's weights are.
         evaluations: those of the test split and of the development split, and some that were made again.
         choices: way of choosing → (seed, merge, label) → the point that was chosen; the first way is the sweep's own.
-        similarities: seed → granularity → what `experiments.steps.worker.similarity` writes.
+        similarities: seed → granularity → what `experiments.steps.merging.similarity` writes.
         run_key: hash of everything that decides the sweep.
     """
     weights = {entry.job: known for entry, known in rows.items()}

@@ -31,7 +31,7 @@ def write(out: Path, name: str, digest: str, files: Mapping[str, bytes], record:
         out: the folder; made where missing.
         name: of the model, its label in the tables.
         digest: of its weights.
-        files: of the store, see `experiments.steps.worker.files_of`.
+        files: of the store, see `experiments.steps.scoring`.
         record: what ``provenance.json`` says beside the digests of the files.
 
     Returns:
