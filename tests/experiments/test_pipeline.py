@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -11,12 +12,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
 from interrupts import hear_ctrl_c
 from small_study import command, environment, reproduce
 from wandb.proto.wandb_internal_pb2 import Record
 from wandb_log import records
 
+import lata
 from eval.schema import SCORE_COLUMNS
+from experiments.config.evaluate import evaluate_plan, register_schemas
+from experiments.config.study import CONF
+from experiments.evaluate import evaluate
 
 METHODS = "methods=[ta, ties, dare, lata_linear, lata_threshold, ta_half]"
 MERGES = "merges=[math+code, ua+math+code]"
@@ -98,6 +104,53 @@ def test_a_second_run_evaluates_nothing_and_gives_the_same_bytes(study: Path, sm
     assert set(record["computed"].values()) == {0}
     assert {path: path.read_bytes() for path in before} == before
     assert len(list((study / "wandb").glob("offline-run-*"))) == 1
+
+
+def test_other_comments_and_docstrings_find_everything_in_the_cache(
+    study: Path, small_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, families = tmp_path / "code", sorted((small_cache / "mini").iterdir())
+    for part in ("lata", "eval", "results", "experiments", "conf"):
+        shutil.copytree(CONF.parent / part, code / part)
+    for path in (path for part in ("lata", "eval", "experiments") for path in (code / part).rglob("*.py")):
+        text = path.read_text(encoding="utf-8").replace('\n    """', '\n    """Remarks. ')
+        path.write_text(f"# A remark.\n{text}# Another.\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(code))
+    done = reproduce(tmp_path, small_cache, METHODS, MERGES, "logger=none")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "runs" / "mini" / "provenance.json").read_text(encoding="utf-8"))
+    assert set(record["computed"].values()) == {0}
+    assert sorted((small_cache / "mini").iterdir()) == families
+
+
+def test_the_command_that_scores_one_model_finds_what_a_study_scored(
+    study: Path, small_cache: Path, tmp_path: Path
+) -> None:
+    rows = json.loads((study / "provenance.json").read_text(encoding="utf-8"))["rows"]
+    (row,) = [row for row in rows if (row["merge"], row["label"]) == ("math+code", "ta")]
+    folders = {name: str(next((small_cache / "mini").glob(f"{name}-*"))) for name in ("pre", "math", "code")}
+    pre, math, code = folders.values()
+    lata.merge(pre, {"math": math, "code": code}, method="ta", lam=row["job"]["lam"], output=tmp_path / "merged")
+    scores = pd.read_parquet(study / "scores.parquet")
+    register_schemas()
+    for model, own in (
+        (math, scores[scores.label == "math"]),
+        (str(tmp_path / "merged"), scores[scores.label == "ta"]),
+    ):
+        given = [
+            f"model={model}",
+            "eval.limit=12",
+            "eval.batch_size=12",
+            f"cache={small_cache}",
+            f"out={tmp_path / 'o'}",
+        ]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            evaluate(evaluate_plan(compose("evaluate", overrides=given)))
+        record = json.loads((tmp_path / "o" / "provenance.json").read_text(encoding="utf-8"))
+        assert record["computed"] is False
+        found = pd.read_parquet(tmp_path / "o" / "scores.parquet")
+        own = own[own.weights_digest == record["weights_digest"]]
+        assert found.value.tolist() == own.value.tolist()
 
 
 def test_files_of_an_earlier_choice_do_not_stay(study: Path, small_cache: Path, tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from eval.settings import EvalSettings
-from experiments.steps.jobs import Job
-from experiments.steps.queue import _groups, said_once
+from experiments.steps.jobs import Context, Job
+from experiments.steps.queue import Steps, _groups, said_once
+from lata import code_version
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,36 @@ def test_a_warning_of_several_models_is_one_line() -> None:
         "base: refusal: all 100 answers were cut at the task's limit of tokens",
     ]
     assert said_once({merge[1.0]: [empty.format(23)]}) == [f"ta of code+math: {empty.format(23)}"]
+
+
+@pytest.mark.parametrize(
+    ("file", "methods"),
+    [
+        ("lata/methods/baselines/ties.py", {"ties", "dare_ties"}),
+        ("lata/methods/sums.py", {"ta", "ties", "dare_ties", "model"}),
+        ("lata/engine/stream.py", {"ta", "ties", "dare_ties", "model"}),
+        ("lata/output/writer.py", set()),
+        ("experiments/steps/scoring.py", set()),
+        ("experiments/steps/worker.py", set()),
+    ],
+)
+def test_code_counts_in_the_keys_of_the_merges_that_it_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, methods: set[str]
+) -> None:
+    for part in ("lata", "experiments/steps"):
+        shutil.copytree(code_version.ROOT / part, tmp_path / part)
+    settings = EvalSettings(data_dir=tmp_path, device="cpu")
+    steps = Steps(Context({0: {}}, {"test": settings}, tmp_path / "store"))
+    steps.digests = {0: dict.fromkeys(("base", "pre", "math"), "0" * 64)}
+    monkeypatch.setattr(code_version, "ROOT", tmp_path)
+
+    def keys() -> dict[str, str]:
+        code_version._read.cache_clear()
+        jobs = {method: Job(0, "pre", method, ("math",)) for method in ("ta", "ties", "dare_ties")}
+        return {name: steps._merge_key(job) for name, job in {**jobs, "model": Job(0, "math")}.items()}
+
+    before = keys()
+    with (tmp_path / file).open("a") as stream:
+        stream.write("MORE = 1\n")
+    after = keys()
+    assert {name for name in before if after[name] != before[name]} == methods
