@@ -7,7 +7,6 @@ right digest. A reader never sees half of one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -82,10 +81,16 @@ def remove(folder: Path) -> None:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path` among processes; the system releases it when this process ends in any way."""
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("another process is building in %s; waiting for it", path.parent)
-            fcntl.flock(stream, fcntl.LOCK_EX)
+    # Imported here: it takes longer to import than all that a finished family needs.
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("another process is building in %s; waiting for it", path.parent)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

@@ -26,6 +26,8 @@ class AttemptWarning(UserWarning):
 class Lock:
     """An exclusive lock on a folder, which is made where it is missing; it ends with the process at the latest.
 
+    Not of `filelock`, for this lock lies in the folder that it guards and is removed with it.
+
     Raises:
         ValueError: another process holds it.
     """
