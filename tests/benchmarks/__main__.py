@@ -20,8 +20,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from eval.harness import EvalSettings, Evaluator
 from experiments.mini.family import MiniFamily
-from experiments.steps import worker
-from experiments.steps.worker import Context, Job
+from experiments.steps.jobs import Context, Job, Task
+from experiments.steps.merging import merge
 
 
 def main() -> None:
@@ -36,10 +36,11 @@ def main() -> None:
     print(f"medians of {runs} runs, one thread; 'peer' is the line's last column\n")
     print(f"{'what':58} {'ours':>9} {'peer':>9} {'ratio':>7}  peer is")
     with tempfile.TemporaryDirectory() as store:
-        worker.start(Context({0: folders}, settings, Path(store)))
+        sources = {name: str(folder) for name, folder in folders.items()}
+        context = Context({0: sources}, {"test": settings}, Path(store))
         _evaluation(settings, folders["pre"], runs)
         for method in ("ta", "ties", "dare", "lata_linear"):
-            _merge(method, runs)
+            _merge(method, context, runs)
 
 
 def _evaluation(settings: EvalSettings, pre: Path, runs: int) -> None:
@@ -69,18 +70,18 @@ def _evaluation(settings: EvalSettings, pre: Path, runs: int) -> None:
     _line("four tasks at 300 items, one model", lambda: evaluator(model), peer, runs, "stock HFLM, tasks loaded")
 
 
-def _merge(method: str, runs: int) -> None:
+def _merge(method: str, context: Context, runs: int) -> None:
     job = Job(0, "pre", method, ("code", "math", "ua"), lam=1.0)
 
     def ours() -> None:
-        worker.weights(job)
+        merge(context, Task("merge", job, key=""))
 
     def read() -> None:
         # What any merge has to read: base, pre and three experts.
         from tests.lata.loaded import load
 
         for name in ("base", "pre", "code", "math", "ua"):
-            load(worker.folder(0, name))
+            load(Path(context.families[0][name]))
 
     ours()
     _line(f"{method} of three experts, in memory", ours, read, runs, "reading the five checkpoints once")
