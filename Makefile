@@ -20,7 +20,7 @@ demo: $(VENV)/installed ## run the whole study on the miniature family and print
 	$(BIN)/python -m experiments.reproduce
 
 test: $(VENV)/installed ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 outcomes: $(VENV)/installed ## make the committed tables, claims and reports again
 	$(BIN)/python -m experiments.study.outcomes

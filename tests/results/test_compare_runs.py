@@ -110,6 +110,7 @@ def test_every_lambda_compares_at_each_one_that_both_have(summary: ComparedSumma
     assert set(summary.rows["at"]) == {"chosen", "0.4", "0.8", "1.2"}
 
 
+@pytest.mark.draws
 def test_everything_is_written_and_the_same_each_time(sweep: Sweep, out: Path, tmp_path: Path) -> None:
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert names >= {
@@ -140,6 +141,7 @@ def test_the_page_is_whole_and_answers_first(out: Path) -> None:
     assert text.index("Which method is best?") < text.index("More than noise?") < text.index("<table>")
 
 
+@pytest.mark.draws
 def test_runs_with_one_lambda_have_everything_but_fronts_and_say_why(tmp_path: Path) -> None:
     study = make_study(items=60, methods=("ta", "ties", "lata_log", "ta_half"), merges=("math+code", "ua+code"))
     made = compare_runs(as_sweep(study), "ta", tmp_path)

@@ -154,10 +154,10 @@ def test_seeds_widen_the_interval_around_their_mean(noisy: SweepAnalysis) -> Non
 
 def test_differences_of_lambda_and_of_cost_are_paired(noisy: SweepAnalysis) -> None:
     a, b = of(noisy, "ta"), of(noisy, "lata_threshold")
-    value, low, high = difference(a.crossing, b.crossing)
-    assert value == pytest.approx(a.crossing.value - b.crossing.value)
+    lam = difference(a.crossing, b.crossing)
+    assert lam.value == pytest.approx(a.crossing.value - b.crossing.value)
     apart = np.hypot(a.crossing.high - a.crossing.value, b.crossing.high - b.crossing.value)
-    assert low < value < high < value + apart
+    assert lam.low < lam.value < lam.high < lam.value + apart
     cost = gap(a.there["mean"], b.there["mean"])
     assert cost.value == pytest.approx(a.there["mean"].change.value - b.there["mean"].change.value)
     assert cost.low < cost.value < cost.high < 0
@@ -167,8 +167,8 @@ def test_differences_of_lambda_and_of_cost_are_paired(noisy: SweepAnalysis) -> N
 
 def test_two_methods_that_are_one_differ_by_nothing_beyond_noise() -> None:
     found = analyse_sweep(make_forgetting({"ta": Fall(0.6, 0.05), "lata_threshold": Fall(0.6, 0.05)}, items=60))
-    _, low, high = difference(of(found, "ta").crossing, of(found, "lata_threshold").crossing)
-    assert low < 0 < high
+    lam = difference(of(found, "ta").crossing, of(found, "lata_threshold").crossing)
+    assert lam.low < 0 < lam.high
     cost = gap(of(found, "ta").there["mean"], of(found, "lata_threshold").there["mean"])
     assert cost.low < 0 < cost.high
 

@@ -72,6 +72,7 @@ def test_everything_promised_is_written_and_nothing_of_learning(summary: Summary
     assert not {"tables/breaks.md", "tables/chosen.md", "figures/pareto.svg"} & names
 
 
+@pytest.mark.draws
 def test_the_same_sweep_gives_the_same_bytes_in_whatever_order_its_rows_stand(
     sweep: Sweep, summary: Summary, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ class Elements(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
+@pytest.mark.draws
 def test_hostile_names_do_no_harm_in_a_comparison(sweep: Sweep, tmp_path: Path) -> None:
     run = stored.load(written(renamed(sweep, NAMES), tmp_path / "run"))
     out = tmp_path / "a" / "b" / "out"
@@ -87,6 +88,7 @@ def test_hostile_names_do_no_harm_in_a_comparison(sweep: Sweep, tmp_path: Path) 
     assert not [name for name in page.attributes if name.startswith("on")]
 
 
+@pytest.mark.draws
 def test_hostile_names_do_no_harm_in_the_page_of_a_sweep(sweep: Sweep, tmp_path: Path) -> None:
     names = {**NAMES, "math+code": '../../up" onload="alert(1)"><script>alert(1)</script>'}
     out = tmp_path / "a" / "out"

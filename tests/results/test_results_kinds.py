@@ -97,6 +97,7 @@ def test_the_forgetting_table_has_the_change_of_every_stock_task(german: Analysi
     assert "bootstrap for shares" in base_notes(german)[0]
 
 
+@pytest.mark.draws
 def test_a_study_of_stock_tasks_is_written_with_all_its_files(tmp_path: Path) -> None:
     summary = summarise(make_german(seeds=(0, 1), items=30), tmp_path)
     names = {file.name for file in summary.files}

@@ -175,6 +175,7 @@ def test_c5_is_decided_by_blocks_and_lists_the_share_at_each_granularity() -> No
     assert c5(analyse(study_of(by_hand()))).detail == ()
 
 
+@pytest.mark.draws
 def test_a_study_of_layers_alone_answers_about_layers_first(tmp_path: Path) -> None:
     study = study_of(drawn())
     found = findings(analyse(study))

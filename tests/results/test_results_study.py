@@ -89,6 +89,7 @@ def test_everything_promised_is_written_and_nothing_half_written_is_left(summary
     assert all(path.is_file() for path in summary.files)
 
 
+@pytest.mark.draws
 def test_the_same_study_gives_the_same_bytes(study: Study, out: Path, tmp_path: Path) -> None:
     summarise(study, tmp_path)
     assert digests(tmp_path) == digests(out)

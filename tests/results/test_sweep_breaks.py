@@ -141,11 +141,11 @@ def test_the_difference_of_two_breaks_is_paired(noisy: SweepAnalysis) -> None:
     a, b = of(noisy, "ta").limit, of(noisy, "lata_log").limit
     assert a is not None
     assert b is not None
-    value, low, high = difference(a, b)
-    assert value == pytest.approx(a.value - b.value)
-    assert low <= value <= high
-    assert high - low < (a.high - a.low) + (b.high - b.low)
-    assert difference(a, a) == (0.0, 0.0, 0.0)
+    own, none = difference(a, b), difference(a, a)
+    assert own.value == pytest.approx(a.value - b.value)
+    assert own.low <= own.value <= own.high
+    assert own.high - own.low < (a.high - a.low) + (b.high - b.low)
+    assert (none.value, none.low, none.high) == (0.0, 0.0, 0.0)
 
 
 def at(*seeds: float, top: float = 2.0) -> Crossing:

@@ -62,6 +62,7 @@ def test_everything_promised_is_written(summary: Summary) -> None:
     assert {str(file.relative_to(folder(summary))) for file in summary.files} == names
 
 
+@pytest.mark.draws
 def test_the_same_sweep_gives_the_same_bytes_in_whatever_order_its_rows_stand(
     sweep: Sweep, summary: Summary, tmp_path: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_claims_at_lambda_one_are_not_run_where_methods_have_other_lambdas() -> 
     assert claims[["C1", "C2", "C6"]].tolist() == ["not run"] * 3
 
 
+@pytest.mark.draws
 def test_a_grid_of_one_lambda_a_task_gives_a_heat_map_and_a_table(grid: SweepAnalysis) -> None:
     figures = sweep_figures(grid)
     assert "heat_math+code" in figures
@@ -193,6 +195,7 @@ def test_a_grid_of_one_lambda_a_task_gives_a_heat_map_and_a_table(grid: SweepAna
     assert sweep_findings(grid).answers[0].short == "not answerable"
 
 
+@pytest.mark.draws
 def test_three_tasks_give_a_panel_for_each_pair_and_a_block_for_each_further_lambda() -> None:
     truth = {"ta": Truth(1.1, 0.6), "lata_log": Truth(9, 0.9)}
     found = analyse_sweep(make_sweep(truth, (0.4, 0.8), merges=("ua+math+code",), per_task=True, items=20))
@@ -204,6 +207,7 @@ def test_three_tasks_give_a_panel_for_each_pair_and_a_block_for_each_further_lam
     assert b"code" in sweep_figures(found)["heat_ua+math+code"][1]
 
 
+@pytest.mark.draws
 def test_points_of_a_search_are_drawn_as_dots() -> None:
     sweep = make_sweep({"ta": Truth(1.4, 0.6)}, (0.21, 0.42, 0.63, 0.84, 1.05), per_task=True, items=20)
     keep = {"", "code=0.21,math=0.63", "code=0.42,math=0.21", "code=0.63,math=1.05", "code=1.05,math=0.84"}
