@@ -169,7 +169,8 @@ def detectable_note(rows: pd.DataFrame, what: str) -> list[str]:
     """The minimum detectable effect of some comparisons: rates together, and each other metric; median over tests."""
     texts = []
     for status in ("confirmatory", "exploratory"):
-        own = rows[(rows["status"] == status) & np.isfinite(rows["detectable"].astype(float))]
+        size = rows["detectable"].astype(float)
+        own = rows[(rows["status"] == status) & np.isfinite(size) & (size > 0)]  # 0: two names of one model
         groups = own.groupby(own["task"].map(lambda task: "points" if in_percent(task) else task), sort=True)
         medians = {unit: float(part["detectable"].median()) for unit, part in groups}
         told = [
@@ -180,7 +181,7 @@ def detectable_note(rows: pd.DataFrame, what: str) -> list[str]:
         ]
         texts += [f"{status} {listed(told)}"] * bool(told)
     shown = "; ".join(texts)
-    shown += " (no points: not even 100 would have been found)" * ("no points" in shown)
+    shown += ". No points: not even 100 would have been found" * ("no points" in shown)
     return [f"Minimum detectable {what} (80 % power, median over the tests): {shown}."] * bool(texts)
 
 
