@@ -170,7 +170,7 @@ def test_an_evaluation_has_the_items_that_transformers_gives(
 def test_a_model_of_the_other_backend_is_refused(both: Any, tokenizer: Any, tmp_path: Path) -> None:
     hugging_face, _, engine = both()
     shared = Requests(tokenizer)
-    with pytest.raises(ValueError, match=r"eval\.backend=vllm scores an open eval\.vllm\.Engine"):
+    with pytest.raises(ValueError, match=r"eval\.backend=vllm scores an open eval\.backends\.vllm\.Engine"):
         language_model(hugging_face.model, shared, EvalSettings(data_dir=tmp_path, backend="vllm"))
     with pytest.raises(ValueError, match=r"eval\.backend=hf scores a model of transformers"):
         language_model(engine, shared, EvalSettings(data_dir=tmp_path))

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 from loaded import Family, LoadedCheckpoint
 from random_models import NEEDED
 
-from lata.engine.similarities import Similarity
+from lata.engine.similarities import LayerVectors, Similarity
 from lata.engine.stream import Stream, expert
 from lata.engine.vectors import TaskVectors
 from lata.methods import get, methods
@@ -43,7 +43,10 @@ def direction(name: str, task_vectors: dict, similarity: Similarity | None = Non
     pre = {n: torch.zeros_like(v) for n, v in next(iter(task_vectors.values())).items()}
     family = Family(pre, task_vectors, base=pre)
     if similarity is not None:
-        family.measured["block", "keep", similarity.tasks] = similarity
+        unknown_LT = np.full_like(similarity.values_LT, np.nan)  # only reports ask for it
+        depths = tuple(range(len(similarity.layers)))
+        known = LayerVectors(similarity, unknown_LT, unknown_LT, unknown_LT[0], depths)
+        family.measured["block", "keep", similarity.tasks] = known
     return family.direction(list(task_vectors), name, **parameters)
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from eval.schema import METRICS, PRIMARY
+from lata.methods import methods as registered
 from results.study.run import Study
 
 TASKS = ("wikitext", "refusal", "xquad_de", "xnli_de", "truthfulqa_de_mc2")
@@ -75,6 +76,7 @@ def make_german(
             "forgets": {MERGE: {"target": "target_de", "forget": "ua"}},
             "expert_task": {"ua": "refusal"},
             "models": ["pre", "target_de"],
+            "groups": {name: method.group for name, method in registered().items()},
             "baseline": "ta",
             **meta,
         },
