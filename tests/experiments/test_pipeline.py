@@ -113,7 +113,7 @@ def test_other_comments_and_docstrings_find_everything_in_the_cache(
     for part in ("lata", "eval", "results", "experiments", "conf"):
         shutil.copytree(CONF.parent / part, code / part)
     for path in (path for part in ("lata", "eval", "experiments") for path in (code / part).rglob("*.py")):
-        text = re.sub(r'\n    """(?=\S)', '\n    """Remarks. ', path.read_text(encoding="utf-8"))
+        text = re.sub(r'\n    """(?=[A-Z])', '\n    """Remarks. ', path.read_text(encoding="utf-8"))
         path.write_text(f"# A remark.\n{text}# Another.\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(code))
     done = reproduce(tmp_path, small_cache, METHODS, MERGES, "logger=none")
