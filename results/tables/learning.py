@@ -170,7 +170,7 @@ def detectable_note(rows: pd.DataFrame, what: str) -> list[str]:
     texts = []
     for status in ("confirmatory", "exploratory"):
         size = rows["detectable"].astype(float)
-        own = rows[(rows["status"] == status) & np.isfinite(size) & (size > 0)]  # 0: two names of one model
+        own = rows[(rows["status"] == status) & np.isfinite(size) & (size > 0)]  # 0: no item told the two apart
         groups = own.groupby(own["task"].map(lambda task: "points" if in_percent(task) else task), sort=True)
         medians = {unit: float(part["detectable"].median()) for unit, part in groups}
         told = [
