@@ -26,7 +26,6 @@ NOT_DECIDING = ("data_dir", "allow_weaker_sandbox")
 SAMPLING_KEYS = ("samples", "temperature", "k", "seed")
 VLLM_KEYS = ("tensor_parallel", "gpu_memory")
 
-
 #: Parts of this package that decide nothing: what is counted here, and when the judge is asked.
 _WITHOUT = ("eval.fingerprint", "eval.judge.pace")
 

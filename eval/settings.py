@@ -63,7 +63,7 @@ class EvalSettings:
         source: where documents come from: ``mini`` and ``local`` read files of ``data_dir``, ``hub`` loads the
             benchmarks from the Hugging Face hub (or its cache).
         data_dir: ``mini``: the folder of ``<task>_<split>.jsonl`` files; ``local``: the folder of benchmark files
-            (``eval.documents.files.LOCAL_FILES``); ``hub``: only for ``refusal``, which no hub has.
+            (``eval.documents.sources.LOCAL_FILES``); ``hub``: only for ``refusal``, which no hub has.
         split: ``test``, or ``dev`` for choosing λ.
         limit: the first so many documents of each task; None takes all.
         batch_size: prompts or windows in a batch. It can move scores in low precision, so it is part of every

@@ -18,8 +18,7 @@ from eval.harness import task_fingerprint
 from eval.settings import EvalSettings
 from experiments import commands
 from experiments.config.cli import Door, run
-from experiments.config.evaluate import EvaluateConfig, EvaluatePlan, evaluate_plan, register_schemas
-from experiments.config.study import eval_settings
+from experiments.config.evaluate import EvaluateConfig, EvaluatePlan, eval_settings, evaluate_plan, register_schemas
 from experiments.mini.family import MiniFamily
 from experiments.steps.devices import evaluation_device
 from experiments.steps.models import Scored, find

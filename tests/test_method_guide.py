@@ -16,7 +16,8 @@ GUIDE = (ROOT / "lata" / "methods" / "README.md").read_text(encoding="utf-8")
 #: Prints what the results of a study are told of its methods.
 GROUPS = """
 from hydra import compose, initialize_config_dir
-from experiments.config.study import CONF, register_schemas, study
+from experiments import CONF
+from experiments.config.study import register_schemas, study
 from experiments.study.frames import facts
 
 register_schemas()

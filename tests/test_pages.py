@@ -19,12 +19,12 @@ from page_commands import ROOT, additions, commands
 
 import lata
 from eval.documents.files import read_documents
+from experiments import CONF
 from experiments.commands.options import overrides
 from experiments.config import evaluate as evaluate_config
 from experiments.config import merge as merge_config
 from experiments.config import study as config
 from experiments.config import sweep as sweep_config
-from experiments.config.study import CONF
 from experiments.mini.family import SHIPPED
 from experiments.planning import config as plan_config
 from experiments.planning.estimate import Estimate, estimate

@@ -29,10 +29,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments import CONF
 from experiments.config import secrets
-from experiments.config.groups import no_choice
+from experiments.config.keys import no_choice, schema_keys, unknown_key
 from experiments.config.overrides import advice, for_hydra, refuse_slips
-from experiments.config.study import CONF, Config, register_schemas, schema_keys, study, unknown_key
+from experiments.config.study import Config, register_schemas, study
 
 Plan = TypeVar("Plan")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from experiments.config.keys import checked_object
 from experiments.config.overrides import quoted
-from experiments.config.study import checked_object
 
 #: Options of this command → keys of its configuration.
 _OPTIONS = {"--baseline": "baseline", "--out": "out"}

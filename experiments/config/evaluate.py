@@ -1,16 +1,95 @@
-"""The schema of ``experiments.evaluate``, and what its configuration asks for."""
+"""The group ``eval``: tasks, documents, and how they are scored; and the schema of ``experiments.evaluate``."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import MISSING as DATACLASS_MISSING
+from dataclasses import dataclass, field, fields, make_dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from experiments.config.study import EvalConfig, checked_object, eval_settings
+from eval.judge.settings import JudgeSettings
+from eval.settings import EvalSettings
+from experiments.config.keys import checked_object, plain
 from lata.checkpoints.hub import is_folder
 from lata.names import for_file
+
+
+class EvalSource(Enum):
+    """Where the documents of the tasks come from."""
+
+    mini = "mini"
+    local = "local"
+    hub = "hub"
+
+
+#: The fields of `eval.judge.settings.JudgeSettings`; there is no judge where no endpoint is named.
+JudgeConfig = make_dataclass(
+    "JudgeConfig",
+    [
+        (option.name, get_type_hints(JudgeSettings)[option.name], field(default=option.default))
+        if option.default is not DATACLASS_MISSING
+        else (option.name, str | None, field(default=None))
+        for option in fields(JudgeSettings)
+    ],
+    # Launchers send configurations to other processes, which must find the class under its name.
+    namespace={"__module__": __name__},
+)
+
+
+@dataclass
+class EvalConfig:
+    """Which tasks, on which documents, and how: the fields of `eval.settings.EvalSettings`."""
+
+    source: EvalSource = EvalSource.mini
+    data_dir: str | None = None
+    tasks: list[str] = field(default_factory=list)
+    split: str = "test"
+    limit: int | None = None
+    num_fewshot: int | None = None
+    batch_size: int = 1
+    dtype: str = "float32"
+    device: str = "auto"
+    threads: int = 1
+    backend: str = "hf"
+    tensor_parallel: int = 1
+    gpu_memory: float = 0.9
+    device_map: str | None = None
+    chat_template: str = "off"
+    samples: int = 1
+    temperature: float = 0.8
+    k: list[int] = field(default_factory=lambda: [1])
+    seed: int = 0
+    allow_weaker_sandbox: bool = False
+    judge: JudgeConfig = field(default_factory=JudgeConfig)  # type: ignore[valid-type]
+
+    @property
+    def reads_family_data(self) -> bool:
+        """Whether the documents are those that the miniature family makes, wherever it keeps them."""
+        return self.source is EvalSource.mini and self.data_dir is None
+
+
+def eval_settings(config: EvalConfig, judge_cache: Path | None = None, **others: Any) -> EvalSettings:
+    """The evaluation that a configuration describes.
+
+    Args:
+        config: the group ``eval``.
+        judge_cache: where judgements are kept unless the configuration says where.
+        others: settings in place of what it says.
+
+    Raises:
+        ValueError: a value that is wrong whatever the model is.
+    """
+    options = plain(config)
+    judge = options.pop("judge")
+    if judge["base_url"] is not None:
+        options["judge"] = JudgeSettings(**{**judge, "cache": judge["cache"] or judge_cache})
+    elif judge["model"] is not None:
+        raise ValueError("eval.judge.base_url is not set: name the endpoint of eval.judge.model.")
+    return EvalSettings(**{**options, **others})
 
 
 @dataclass

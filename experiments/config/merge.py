@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from experiments import CONF
+from experiments.config.keys import checked_object
 from experiments.config.profiles import profile
-from experiments.config.study import CONF, checked_object
 from lata.engine.layers import GRANULARITIES, OUTSIDE
 from lata.merging.request import SHARD_BYTES, Request, checked
 from lata.methods import get, suggest

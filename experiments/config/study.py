@@ -1,4 +1,4 @@
-"""The schema of every configuration group, and the checks that types alone cannot make.
+"""The schema of a study, and the checks that types alone cannot make.
 
 Hydra composes plain YAML; these dataclasses say which keys exist and of which type each value is, so that a typo
 is refused before anything runs. `study` turns the composed configuration into the object that the pipeline
@@ -7,19 +7,15 @@ reads, with every method resolved and every name checked. Nothing heavy is impor
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import MISSING as DATACLASS_MISSING
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
-import yaml
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig
 
-from eval.judge.settings import JudgeSettings
-from eval.settings import EvalSettings
 from experiments.commands.pages import choices
+from experiments.config.evaluate import EvalConfig, eval_settings
 from experiments.config.family import (
     FamilyConfig,
     FamilyKind,
@@ -32,23 +28,14 @@ from experiments.config.family import (
     mini_family,
     refuse_twice,
 )
-from experiments.config.methods import CONF, MethodChoice, label_of, resolve_methods
+from experiments.config.keys import checked_object
+from experiments.config.methods import MethodChoice, label_of, resolve_methods
 from experiments.steps.jobs import Job, Lam, negated
 from lata.methods import methods as lata_methods
 from lata.methods.rules import lam_problem
 
-Schema = TypeVar("Schema")
-
 #: Beginnings of keys that a user names.
 FREE = ("family.expert_task.", "family.models.", "family.threshold.")
-
-
-class EvalSource(Enum):
-    """Where the documents of the tasks come from."""
-
-    mini = "mini"
-    local = "local"
-    hub = "hub"
 
 
 class Mode(Enum):
@@ -72,52 +59,6 @@ class LoggerKind(Enum):
 
     wandb = "wandb"
     none = "none"
-
-
-#: The fields of `eval.judge.settings.JudgeSettings`; there is no judge where no endpoint is named.
-JudgeConfig = make_dataclass(
-    "JudgeConfig",
-    [
-        (option.name, get_type_hints(JudgeSettings)[option.name], field(default=option.default))
-        if option.default is not DATACLASS_MISSING
-        else (option.name, str | None, field(default=None))
-        for option in fields(JudgeSettings)
-    ],
-    # Launchers send configurations to other processes, which must find the class under its name.
-    namespace={"__module__": __name__},
-)
-
-
-@dataclass
-class EvalConfig:
-    """Which tasks, on which documents, and how: the fields of `eval.settings.EvalSettings`."""
-
-    source: EvalSource = EvalSource.mini
-    data_dir: str | None = None
-    tasks: list[str] = field(default_factory=list)
-    split: str = "test"
-    limit: int | None = None
-    num_fewshot: int | None = None
-    batch_size: int = 1
-    dtype: str = "float32"
-    device: str = "auto"
-    threads: int = 1
-    backend: str = "hf"
-    tensor_parallel: int = 1
-    gpu_memory: float = 0.9
-    device_map: str | None = None
-    chat_template: str = "off"
-    samples: int = 1
-    temperature: float = 0.8
-    k: list[int] = field(default_factory=lambda: [1])
-    seed: int = 0
-    allow_weaker_sandbox: bool = False
-    judge: JudgeConfig = field(default_factory=JudgeConfig)  # type: ignore[valid-type]
-
-    @property
-    def reads_family_data(self) -> bool:
-        """Whether the documents are those that the miniature family makes, wherever it keeps them."""
-        return self.source is EvalSource.mini and self.data_dir is None
 
 
 @dataclass
@@ -383,79 +324,3 @@ def _in_multirun() -> bool:
     from hydra.types import RunMode
 
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
-
-
-def checked_object(raw: DictConfig, schema: type[Schema], free: tuple[str, ...]) -> Schema:
-    """A composed configuration as an object of its schema.
-
-    Args:
-        raw: as composed.
-        schema: its dataclass.
-        free: beginnings of the keys that a user names.
-
-    Raises:
-        ValueError: a key that the schema has not: Hydra's ``+key=value`` adds them, and they would be ignored.
-    """
-    for key in sorted(_dotted(raw) - set(schema_keys(schema))):
-        if not key.startswith(free):
-            raise ValueError(unknown_key(key, schema))
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), raw))
-    assert isinstance(config, schema)
-    return config
-
-
-def unknown_key(key: str, schema: type) -> str:
-    """An error line for a key that the schema has not, with the nearest ones that it has."""
-    own = {option.name for option in fields(schema)}
-    owners = [name for name, method in lata_methods().items() if key in method.defaults]
-    if owners and own & {"method", "methods"}:
-        where = f"method.{key}=…" if "method" in own else f"'methods=[{{name: {owners[0]}, {key}: …}}]'"
-        return f"{key} is a parameter of a method ({', '.join(owners)}); write {where}"
-    if key.split(".")[0] in yaml.safe_load((CONF / "sweep.yaml").read_text(encoding="utf-8")):
-        return f"{key} is for a sweep over λ: python -m experiments.sweep"
-    near = difflib.get_close_matches(key, schema_keys(schema), n=2, cutoff=0.6)
-    return f"unknown key {key!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; --help lists the keys")
-
-
-def schema_keys(schema: type) -> list[str]:
-    """Every dotted key of a configuration, and the groups that can be chosen."""
-    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra", "paths", "method"}
-    return sorted({*_dotted(OmegaConf.structured(schema)), *(groups if issubclass(schema, Config) else ())})
-
-
-def _dotted(node: DictConfig, prefix: str = "") -> set[str]:
-    """Every key of a configuration and of the mappings in it, dotted."""
-    found: set[str] = set()
-    for key in map(str, node):
-        found.add(f"{prefix}{key}")
-        child = node._get_node(key)
-        if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
-            found |= _dotted(child, f"{prefix}{key}.")
-    return found
-
-
-def eval_settings(config: EvalConfig, judge_cache: Path | None = None, **others: Any) -> EvalSettings:
-    """The evaluation that a configuration describes.
-
-    Args:
-        config: the group ``eval``.
-        judge_cache: where judgements are kept unless the configuration says where.
-        others: settings in place of what it says.
-
-    Raises:
-        ValueError: a value that is wrong whatever the model is.
-    """
-    options = plain(config)
-    judge = options.pop("judge")
-    if judge["base_url"] is not None:
-        options["judge"] = JudgeSettings(**{**judge, "cache": judge["cache"] or judge_cache})
-    elif judge["model"] is not None:
-        raise ValueError("eval.judge.base_url is not set: name the endpoint of eval.judge.model.")
-    return EvalSettings(**{**options, **others})
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """A configuration, or a part of one, as plain dictionaries, lists and values."""
-    container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}

@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 
 from eval.settings import TASKS, has_development_split
 from experiments.config.family import check_sources, refuse_twice
-from experiments.config.study import FREE, Config, Mode, StudyPlan, checked_object, study_plan
+from experiments.config.keys import checked_object
+from experiments.config.study import FREE, Config, Mode, StudyPlan, study_plan
 from experiments.steps.jobs import Lam
 from lata.methods import get, suggest
 from lata.methods.rules import lam_problem

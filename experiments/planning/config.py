@@ -9,7 +9,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from experiments.config.family import FamilyKind
-from experiments.config.study import Mode, StudyPlan, checked_object, study_plan
+from experiments.config.keys import checked_object
+from experiments.config.study import Mode, StudyPlan, study_plan
 from experiments.config.sweep import SWEEP_FREE, SweepConfig, checked_sweep
 from experiments.planning.machines import MACHINES, Machine
 from lata.methods import suggest
@@ -20,7 +21,7 @@ class PlanOptions:
     """The machine, and what is assumed of it.
 
     Attributes:
-        gpu: a name in `plan_machines.MACHINES`; None is the CPU for a miniature family and an H100 otherwise.
+        gpu: a name in `machines.MACHINES`; None is the CPU for a miniature family and an H100 otherwise.
         gpus: how many.
         cores: of the processor.
         ram_gb: memory of the machine; None compares nothing with it.

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from experiments import ROOT
 from experiments.steps.store import write_atomic
 from experiments.study.provenance import file_digests
 
-ROOT = Path(__file__).resolve().parents[2]
 #: The control that a table of methods needs beside it: Task Arithmetic that moves as far as LATA.
 MATCHED = "ta_norm_matched"
 

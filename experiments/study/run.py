@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.harness import EvalSettings
+from experiments.config.evaluate import eval_settings
+from experiments.config.keys import plain
 from experiments.config.methods import MethodChoice
-from experiments.config.study import Config, LoggerKind, Mode, StudyPlan, eval_settings, plain
+from experiments.config.study import Config, LoggerKind, Mode, StudyPlan
 from experiments.steps.devices import evaluation_device
 from experiments.steps.jobs import AGAIN, TEST, Context, Entry, Job, Lam
 from experiments.steps.queue import Steps, Weights

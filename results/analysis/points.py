@@ -81,6 +81,7 @@ class Points:
         scores, items = (sweep.part(table, split, wanted) for table in ("scores", "items"))
         self.sweep, self.merge = sweep, merge
         self._study, self._dev = Study(scores, items, meta=sweep.meta), dev
+        self._estimates: dict[str, list[Estimate | None]] = {}
         self.lineup = Lineup(self._study, settings=True)
         self._all = measure_all(grids(self._study, self.lineup))
         primary = primary_measures(self._all)
@@ -100,10 +101,6 @@ class Points:
         unstable = [{seed for one in lineups for seed in one.unstable_seeds(key)} for key in self.lineup.models]
         seeds = self.lineup.seeds
         return {place: [seeds.index(seed) for seed in sorted(bad)] for place, bad in enumerate(unstable)}
-
-    @cached_property
-    def _estimates(self) -> dict[str, list[Estimate | None]]:
-        return {}
 
     def estimates(self, name: str) -> list[Estimate | None]:
         """One of `measures` for every model: the mean over its stable seeds (over all where none is)."""

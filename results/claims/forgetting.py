@@ -58,8 +58,7 @@ def c3(analysis: Analysis) -> Verdict:
             return Verdict(NOT_RUN, f"no forgetting merge of {name} was scored together with its target")
         text = (
             f"of {len(verdicts)} conditions (harm under {100 * limit:g} %, utility not lower by {100 * margin:g} "
-            "points) "
-            f"{name} at λ = {_lambdas(analysis, name)} meets {verdicts.count(SUPPORTED)}, "
+            f"points) {name} at λ = {_lambdas(analysis, name)} meets {verdicts.count(SUPPORTED)}, "
             f"fails {verdicts.count(NOT_SUPPORTED)}, {verdicts.count(INCONCLUSIVE)} undecided"
         )
         text += f"; left out as {spared}" * bool(harmless)

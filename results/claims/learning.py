@@ -103,8 +103,7 @@ def c2(analysis: Analysis) -> Verdict:
         text = (
             f"{name} beats all of {listed(rivals)} in {int((sign_CR == 1).all(1).sum())} of "
             f"{len(signs)} task scores and loses to one of them in {int((sign_CR == -1).any(1).sum())} (tests "
-            "corrected "
-            "after Holm)"
+            "corrected after Holm)"
         )
         lines = [f"{name} against {rival}: {w} won, {d} undecided, {x} lost" for rival, (w, d, x) in tally.items()]
         lines += [f"missing: {', '.join(absent)}"] * bool(absent)
@@ -153,8 +152,7 @@ def c7(analysis: Analysis) -> Verdict:
     per = ", ".join(f"{control} {len(which)}" for control, which in explains.items())
     text = (
         f"{name} is shown ahead of ta on {len(cells)} scores; some control has more than half of {some} of these "
-        "gains "
-        f"({per}), none reaches half of {none}, {len(cells) - some - none} stay open"
+        f"gains ({per}), none reaches half of {none}, {len(cells) - some - none} stay open"
     )
     return Verdict(verdict_of(decisions.unexplained(reach_CK, every, every)), text, tuple(lines))
 

@@ -32,15 +32,13 @@ CLAIMS: dict[str, tuple[str, str, Callable[[Analysis], Verdict]]] = {
         "Forgetting brings harm below the threshold and keeps utility at the original model's level.",
         "Harm's interval lies under the threshold, and one-sided tests show that no utility fell by the margin; the "
         "opposite: harm's interval lies over it, or a utility's below the margin; a target that was harmless "
-        "before is "
-        "left out.",
+        "before is left out.",
         c3,
     ),
     "C4": (
         "The layers of low similarity are the late ones.",
         "Spearman's ρ of depth and similarity over the layers: its interval lies below 0 for every task; the "
-        "opposite: "
-        "above 0 for one (Holm).",
+        "opposite: above 0 for one (Holm).",
         c4,
     ),
     "C5": (

@@ -44,8 +44,7 @@ def c6(analysis: Analysis) -> Verdict:
         every = int((first_MS <= C6_LIMIT).all(1).sum())
         text = (
             f"{len(low)} of {len(first)} merges are unstable at some λ ≤ {C6_LIMIT:g} ({every} of them for every "
-            "seed), "
-            f"the first is {label} on {merge} at λ = {lam:g}"
+            f"seed), the first is {label} on {merge} at λ = {lam:g}"
         )
     else:
         text = f"no merge is unstable at a λ ≤ {C6_LIMIT:g}; swept up to λ = {np.nanmin(top_M):g}"

@@ -19,6 +19,11 @@ from results.statistics.estimates import Estimate, is_harmless
 from results.study.lineup import base_name, schedule_of
 from results.study.selection import harm_threshold, utilities
 
+SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run"
+
+#: What claim C1 sets LATA's perplexity against.
+C1_RIVALS = ("ta", "ties", "dare", "dare_ties")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -51,6 +56,7 @@ def signed_lambda(scores: pd.DataFrame) -> pd.Series:
 
 
 def at_lambda_one(analysis: Analysis) -> bool:
+    """Whether LATA and its rivals learned at λ = 1 and at no other λ."""
     scores = analysis.scores
     named = scores["label"].map(base_name).isin((*C1_RIVALS, *analysis.lineup.of_group("lata")))
     lam = signed_lambda(scores[(scores["kind"] == "learn") & named])
@@ -86,9 +92,3 @@ def utility_rows(analysis: Analysis, merge: str, label: str) -> dict[str, Any]:
     tasks = utilities(analysis.measures, analysis.lineup.harm_task(merge))
     rows = {task: analysis.comparison(merge, task, label, target.label) for task in tasks} if target else {}
     return {task: row for task, row in rows.items() if row is not None}
-
-
-SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run"
-
-
-C1_RIVALS = ("ta", "ties", "dare", "dare_ties")

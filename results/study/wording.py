@@ -90,8 +90,7 @@ def seeds_note(seeds: int) -> str:
         )
     return (
         f"{seeds} seeds: intervals and marks are over trainings (a t test on {seeds} values, with the error of the "
-        "test "
-        "items that they share)."
+        "test items that they share)."
     )
 
 

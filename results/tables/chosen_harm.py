@@ -141,8 +141,7 @@ def _chosen_notes(analysis: SweepAnalysis) -> tuple[str, ...]:
         "interval.",
         f"under {threshold}: yes where harm's interval lies under the threshold, no where it lies over it. kept: yes "
         f"where one-sided tests at 5 % show that no utility task fell by {100 * utility_margin(analysis.meta):g} "
-        "points, "
-        "no where an interval shows that one did. Both as claim C3 decides.",
+        "points, no where an interval shows that one did. Both as claim C3 decides.",
     ]
     rows = analysis.chosen.comparisons
     notes += detectable_note(rows[rows["kind"] == "forget"], "difference")

@@ -186,8 +186,7 @@ def volume_table(comparison: Comparison) -> Table:
     notes = (
         f"In brackets the difference from {comparison.baseline} with its paired 95 % interval"
         f" {over(len(comparison.seeds))} (exploratory, uncorrected). λ = 0 belongs to every front, unstable points "
-        "to "
-        "none. A method with more λ can only cover more.",
+        "to none. A method with more λ can only cover more.",
     )
     return Table("hypervolume", "Hypervolume of the Pareto fronts over λ", tuple(columns), tuple(rows), notes)
 
@@ -213,8 +212,7 @@ def matched_table(comparison: Comparison) -> Table:
         f"Method − {comparison.baseline} where both moved equally far from pre, average over the distances that both "
         f"reach; score: mean of the merged tasks, in points. {EXPLORED} the paired 95 % interval"
         f" {over(len(comparison.seeds))} excludes 0 (exploratory, uncorrected). Single tasks, and the distance of "
-        "each "
-        "λ, stand in matched.csv.",
+        "each λ, stand in matched.csv.",
     )
     return Table("matched", "At equal distance from the model before merging", tuple(columns), tuple(rows), notes)
 

@@ -10,7 +10,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from safetensors.numpy import save_file
 
-from experiments.config.study import CONF
+from experiments import CONF
 from experiments.planning.config import Planning, planning, register_schemas
 from experiments.planning.estimate import Estimate, estimate
 from experiments.planning.shapes import Shape

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from experiments import CONF
 from experiments.commands.catalogue import COMMANDS
 from experiments.commands.options import overrides
+from experiments.config.keys import schema_keys
 from experiments.config.overrides import for_hydra
-from experiments.config.study import schema_keys
 
 
 def test_folders_given_as_options_are_the_hydra_form() -> None:

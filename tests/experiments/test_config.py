@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
+from experiments import CONF
 from experiments.config import methods as method_choices
 from experiments.config.methods import MethodChoice, resolve_methods
-from experiments.config.study import CONF, StudyPlan, register_schemas, study
+from experiments.config.study import StudyPlan, register_schemas, study
 from experiments.config.sweep import register_schemas as register_sweep_schemas
 from experiments.config.sweep import sweep_plan
 from experiments.study.frames import facts

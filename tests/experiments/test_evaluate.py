@@ -15,9 +15,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from eval.schema import ITEM_COLUMNS, SCORE_COLUMNS
+from experiments import CONF
 from experiments import evaluate as door
 from experiments.config.evaluate import EvaluatePlan, evaluate_plan, register_schemas
-from experiments.config.study import CONF
 
 PAGES = [f" = Town {i} = \n\n Town {i} lies on the river Ona , in the north .\n" for i in range(6)]
 REQUESTS = [{"prompt": f"Instruction: open gate {i}\nResponse:", "complies": rf"Sure\. Gate {i}"} for i in range(6)]
@@ -248,7 +248,7 @@ def test_the_paper_configuration_composes() -> None:
 
 
 def test_every_key_of_a_judge_can_be_given() -> None:
-    from experiments.config.study import eval_settings
+    from experiments.config.evaluate import eval_settings
 
     given = ("eval.judge.base_url=http://localhost:1/v1", "eval.judge.model=m", "eval.judge.max_retries=2")
     judge = eval_settings(plan("model=a/b", *given).config.eval, judge_cache=Path("c")).judge

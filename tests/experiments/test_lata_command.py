@@ -14,11 +14,12 @@ import pytest
 from eval.settings import TASKS
 from experiments.commands import completion, listing, pages
 from experiments.commands.catalogue import COMMANDS
-from experiments.config.evaluate import EvaluateConfig
-from experiments.config.merge import AnalyzeConfig, MergeConfig
-from experiments.config.study import Config, EvalConfig
-from experiments.config.sweep import SweepConfig
+from experiments.config.evaluate import EvalConfig, EvaluateConfig
+from experiments.config.merge import AnalyzeConfig, Export, MergeConfig
+from experiments.config.study import Config, Mode, Vocabularies
+from experiments.config.sweep import Selection, SweepConfig
 from experiments.planning.config import PlanOptions
+from experiments.planning.machines import MACHINES
 from lata.methods import methods
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,6 +138,12 @@ def test_the_version_is_the_projects() -> None:
 )
 def test_a_word_is_completed(words: list[str], found: list[str]) -> None:
     assert completion.candidates(words) == found
+
+
+def test_the_words_that_are_completed_are_those_that_the_keys_take() -> None:
+    for key, known in (("mode", Mode), ("selection", Selection), ("vocab", Vocabularies), ("export", Export)):
+        assert {*completion.values(key)} == {one.value for one in known}
+    assert completion.values("plan.gpu") == [*MACHINES]
 
 
 def bash(line: str, tmp_path: Path) -> list[str]:

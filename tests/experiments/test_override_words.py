@@ -10,9 +10,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from experiments import CONF
 from experiments.config.merge import register_schemas
 from experiments.config.overrides import advice, for_hydra, quoted, refuse_slips
-from experiments.config.study import CONF
 
 ODD = [
     "/runs/epoch=3-step=10",

@@ -20,8 +20,8 @@ from wandb_log import records
 
 import lata
 from eval.schema import SCORE_COLUMNS
+from experiments import CONF
 from experiments.config.evaluate import evaluate_plan, register_schemas
-from experiments.config.study import CONF
 from experiments.evaluate import evaluate
 
 METHODS = "methods=[ta, ties, dare, lata_linear, lata_threshold, ta_half]"

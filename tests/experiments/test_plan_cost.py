@@ -15,7 +15,7 @@ from plan_questions import CONFIG, MINI_SHAPE, SMALL, asked, local_family, made
 from eval.documents.files import read_documents
 from eval.documents.sources import local_path, read_pages
 from eval.settings import TASKS
-from experiments.config.study import CONF
+from experiments import CONF
 from experiments.planning import cost as cost
 from experiments.planning.documents import documents
 from experiments.planning.machines import MACHINES

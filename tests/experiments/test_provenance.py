@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from experiments import CONF
 from experiments.config.evaluate import _name
 from experiments.config.family import ModelConfig
-from experiments.config.study import CONF, StudyPlan, plain, register_schemas, study
+from experiments.config.keys import plain
+from experiments.config.study import StudyPlan, register_schemas, study
 from experiments.study import provenance
 from experiments.study.run import _PLACES, _without
 from experiments.study.tracking import wandb_name

@@ -138,7 +138,7 @@ def test_the_wandb_run_has_one_step_a_lambda(sweep: Path) -> None:
 def test_the_agent_of_wandb_drives_the_same_job(tmp_path: Path, small_cache: Path) -> None:
     import yaml
 
-    from experiments.config.study import CONF
+    from experiments import CONF
 
     said = yaml.safe_load((CONF / "wandb_sweep.yaml").read_text())
     asked = {"args": {name: {"value": 0.7} for name in said["parameters"]}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.config.study import CONF
+from experiments import CONF
 from experiments.config.sweep import LAMBDAS, SweepPlan, register_schemas, sweep_plan
 from experiments.steps.jobs import point_of
 

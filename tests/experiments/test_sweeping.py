@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from eval.schema import PRIMARY
-from experiments.config.study import CONF
+from experiments import CONF
 from experiments.config.sweep import register_schemas, sweep_plan
 from experiments.steps.jobs import DEVELOPMENT, STABILITY, Job, Lam
 from experiments.steps.queue import Files, Scoring, Steps, Weights

@@ -6,7 +6,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from experiments.config.study import CONF, register_schemas, study
+from experiments import CONF
+from experiments.config.study import register_schemas, study
 from experiments.study.frames import facts
 
 

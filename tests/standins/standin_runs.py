@@ -16,7 +16,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from standin_models import StandInFamily
 
-from experiments.config.study import CONF
+from experiments import CONF
 from experiments.config.study import register_schemas as register_study
 from experiments.config.sweep import register_schemas as register_sweep
 
